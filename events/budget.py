@@ -1,0 +1,102 @@
+"""Budgets: how spend adds up in a window, and when an alert is due."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import reduce
+from typing import ClassVar, assert_never
+
+from events.money import NOTHING, NanoUsd
+from events.spend import SpendRecorded
+from events.window import Window, window_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A limit and its period. `thresholds` are percentages of `max_budget` at which an alert is due."""
+
+    budget_id: str
+    max_budget: NanoUsd
+    duration: str  # as `window_at` takes it
+    thresholds: tuple[int, ...] = ()
+
+    def window(self, time: datetime) -> Window:
+        """Give the budget's window at `time`."""
+        return window_at(self.duration, time)
+
+    def counter(self, window: Window) -> str:
+        """Name the counter of one window, such as `global:2026-11-23`."""
+        return f"{self.budget_id}:{window.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdCrossed:
+    """The spend of a window has reached `percent` of its budget. `event_id` is `budget:window:percent`."""
+
+    type: ClassVar[str] = "budget.threshold_crossed.v1"
+
+    event_id: str
+    time: datetime  # aware, UTC: when it was noticed
+    budget_id: str
+    window: str
+    window_ends_at: datetime
+    percent: int
+    spent: NanoUsd
+    max_budget: NanoUsd
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetWindow:
+    """What has been counted in one window: the money spent, and the thresholds already announced."""
+
+    spent: NanoUsd = NOTHING
+    crossed: frozenset[int] = frozenset()
+
+
+def evolve(state: BudgetWindow, event: SpendRecorded | ThresholdCrossed) -> BudgetWindow:
+    """Follow one event. It never refuses: the event describes what already happened."""
+    match event:
+        case SpendRecorded():
+            return replace(state, spent=NanoUsd(state.spent + event.cost))
+        case ThresholdCrossed():
+            return replace(state, crossed=state.crossed | {event.percent})
+        case _:
+            assert_never(event)
+
+
+def fold(state: BudgetWindow, events: Iterable[SpendRecorded | ThresholdCrossed]) -> BudgetWindow:
+    """Follow all events in turn; the order does not matter."""
+    return reduce(evolve, events, state)
+
+
+def increments(budgets: Iterable[Budget], events: Iterable[object]) -> dict[str, int]:
+    """Say by how much each counter grows, in nano-USD, for these events (each counted once).
+
+    Events that cost nothing (failures, ticks) add nothing. An event belongs to the window of its own
+    `time`, however late it arrives.
+    """
+    spends = [event for event in events if isinstance(event, SpendRecorded)]
+    grown: dict[str, int] = {}
+    for budget in budgets:
+        for spend in spends:
+            counter = budget.counter(budget.window(spend.time))
+            grown[counter] = grown.get(counter, 0) + spend.cost
+    return grown
+
+
+def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[ThresholdCrossed]:
+    """Decide which thresholds are reached and unannounced; safe to ask again after a crash."""
+    return [
+        ThresholdCrossed(
+            event_id=f"{budget.budget_id}:{window.key}:{percent}",
+            time=now,
+            budget_id=budget.budget_id,
+            window=window.key,
+            window_ends_at=window.ends_at,
+            percent=percent,
+            spent=state.spent,
+            max_budget=budget.max_budget,
+        )
+        for percent in sorted(set(budget.thresholds) - state.crossed)
+        if state.spent * 100 >= budget.max_budget * percent
+    ]

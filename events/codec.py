@@ -1,0 +1,121 @@
+"""Events on the wire: structured-mode CloudEvents 1.0 in JSON, encoded and decoded here and nowhere else.
+
+Every version that was ever published decodes for good: a newer shape gets a new type and an entry in
+`_UPCASTS` that turns the older `data` into it. `schemas/` holds the JSON Schema of each type's `data`.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from datetime import UTC, datetime
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Literal, NewType, Union, cast, get_args, get_origin, get_type_hints
+
+from events.budget import ThresholdCrossed
+from events.spend import CompletionFailed, SpendRecorded
+from events.tick import Ticked
+
+Event = SpendRecorded | CompletionFailed | ThresholdCrossed | Ticked
+
+SOURCE = "//litellm-gateway"
+_CLASSES: tuple[type[Event], ...] = (SpendRecorded, CompletionFailed, ThresholdCrossed, Ticked)
+_TYPES: Mapping[str, type[Event]] = {cls.type: cls for cls in _CLASSES}
+_UPCASTS: Mapping[str, Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]] = {}
+_ENVELOPE = ("event_id", "time")  # these two travel as the envelope's `id` and `time`
+
+
+class UndecodableEvent(ValueError):
+    """These bytes are no event that this version knows; asking again can't help. The message says why."""
+
+
+def encode(event: Event) -> bytes:
+    """Give the event as one JSON object: a CloudEvents envelope with the rest of the fields in `data`."""
+    data = {f.name: _plain(getattr(event, f.name)) for f in fields(event) if f.name not in _ENVELOPE}
+    envelope = {
+        "specversion": "1.0",
+        "id": event.event_id,
+        "source": SOURCE,
+        "type": event.type,
+        "time": _plain(event.time),
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    return json.dumps(envelope, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes) -> Event:
+    """Read an event of any known version. Raises `UndecodableEvent`, naming the field."""
+    try:
+        envelope = json.loads(raw)
+    except ValueError as error:
+        raise UndecodableEvent(f"not JSON: {error}") from error
+    if not isinstance(envelope, dict):
+        raise UndecodableEvent(f"not a JSON object but {type(envelope).__name__}")
+    envelope = cast("dict[str, Any]", envelope)
+    if not isinstance(envelope.get("data"), dict):
+        raise UndecodableEvent("'data' is not an object")
+    name, data = str(envelope.get("type")), cast("dict[str, Any]", envelope["data"])
+    while name in _UPCASTS:
+        name, data = _UPCASTS[name](data)
+    if name not in _TYPES:
+        raise UndecodableEvent(f"unknown event type {name!r}; known are {', '.join(sorted(_TYPES))}")
+    known = {**data, "event_id": envelope.get("id"), "time": envelope.get("time")}
+    return cast("Event", _object(_TYPES[name], known, "data"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, tuple):
+        return [_plain(item) for item in cast("tuple[Any, ...]", value)]
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    return value
+
+
+def _typed(hint: Any, value: Any, path: str) -> Any:
+    """Check `value` against a type hint of an event and give it as that type."""
+    hint = hint.__supertype__ if isinstance(hint, NewType) else hint
+    origin = get_origin(hint)
+    if origin is Literal and value in get_args(hint):
+        return value
+    if origin in (UnionType, Union):
+        (inner,) = [arg for arg in get_args(hint) if arg is not NoneType]
+        return None if value is None else _typed(inner, value, path)
+    if origin is tuple and isinstance(value, list):
+        item = get_args(hint)[0]
+        return tuple(_typed(item, entry, f"{path}[{i}]") for i, entry in enumerate(cast("list[Any]", value)))
+    if hint is datetime and isinstance(value, str):
+        return _time(value, path)
+    if is_dataclass(hint) and isinstance(value, dict):
+        return _object(hint, cast("dict[str, Any]", value), path)
+    if hint in (str, int, bool) and type(value) is hint:
+        return value
+    raise UndecodableEvent(f"{path} is not {getattr(hint, '__name__', hint)} but {type(value).__name__}")
+
+
+def _object(cls: Any, value: dict[str, Any], path: str) -> Any:
+    hints = _hints(cls)
+    given: dict[str, Any] = {}
+    for field in fields(cls):
+        if field.name in value:
+            given[field.name] = _typed(hints[field.name], value[field.name], f"{path}.{field.name}")
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise UndecodableEvent(f"{path}.{field.name} is missing")
+    return cls(**given)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _time(value: str, path: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise UndecodableEvent(f"{path} is not an RFC 3339 time") from error
+    if time.tzinfo is None:
+        raise UndecodableEvent(f"{path} has no time zone")
+    return time.astimezone(UTC)

@@ -1,0 +1,98 @@
+"""What a completion leaves behind: `spend.recorded.v1` when it was answered, `completion.failed.v1` when not."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from events.money import NanoUsd
+
+Outcome = Literal["completed", "client_disconnected", "truncated"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens of one answer, by kind.
+
+    `input_tokens` includes cached reads, cache writes and audio; `output_tokens` includes reasoning
+    (OpenTelemetry GenAI). The other fields say how much of those two was of which kind.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One call to one deployment.
+
+    `status` is the provider's HTTP status as text, or what happened instead of one: `timeout`,
+    `connection_error`, `no_api_key`, `broken_stream`, `invalid_response`. `model` is `provider/upstream_model`.
+    """
+
+    model: str
+    status: str
+    ms: int
+    billed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scopes:
+    """Whom the spend is counted for. `key_hash` is hex SHA-256; a key in clear is never here."""
+
+    key_hash: str | None = None
+    user: str | None = None
+    team: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendRecorded:
+    """One answered request, priced: the only fact from which money is counted.
+
+    `cost` is nano-USD at `catalog_version`. `usage_is_estimated` says that the stream ended before the
+    provider reported its token counts, so that some of them are bounds computed from the text.
+    """
+
+    type: ClassVar[str] = "spend.recorded.v1"
+
+    event_id: str  # CloudEvents `id`, and the idempotency key of every fold
+    time: datetime  # aware, UTC: when the answer was complete; decides the budget window
+    request_id: str
+    response_id: str | None  # the provider's
+    alias: str  # what the client asked for
+    upstream_model: str  # what was called
+    response_model: str | None  # what says it answered
+    provider: str
+    usage: Usage
+    usage_is_estimated: bool
+    cost: NanoUsd
+    catalog_version: str
+    scopes: Scopes
+    allowance_ids: tuple[str, ...] = ()
+    outcome: Outcome
+    attempts: tuple[Attempt, ...]
+    latency_ms: int
+    time_to_first_token_ms: int | None
+    cache_hit: bool = False
+    trace_context: str | None = None  # W3C `traceparent`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionFailed:
+    """One request that nobody answered: every deployment of its chain failed."""
+
+    type: ClassVar[str] = "completion.failed.v1"
+
+    event_id: str
+    time: datetime  # aware, UTC
+    request_id: str
+    alias: str
+    scopes: Scopes
+    attempts: tuple[Attempt, ...]
+    latency_ms: int
+    trace_context: str | None = None

@@ -1,0 +1,1 @@
+"""The three deployed functions and what they are made of."""

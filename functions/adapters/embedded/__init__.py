@@ -1,0 +1,1 @@
+"""Every port on one machine, in SQLite files. For one machine only."""

@@ -1,0 +1,1 @@
+"""Every port on Google Cloud: Firestore and Pub/Sub."""

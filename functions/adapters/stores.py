@@ -1,0 +1,15 @@
+"""What a backend provides, opened and closed together."""
+
+from dataclasses import dataclass
+
+from functions.gateway.ports import Bus, Counters, DeliveredAlerts, Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """One backend's ports."""
+
+    ledger: Ledger
+    counters: Counters
+    delivered_alerts: DeliveredAlerts
+    bus: Bus

@@ -1,0 +1,265 @@
+"""The composition root: the only place that reads the environment and chooses implementations."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Generic, Literal, TypeVar
+
+import uvicorn
+import yaml
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from starlette.types import ASGIApp
+
+from functions.adapters.stores import Stores
+from functions.gateway.admission import WindowAdmission
+from functions.gateway.catalog import Catalog, parse_catalog
+from functions.gateway.config import Config, ConfigError, Credentials, parse_config
+from functions.gateway.folding import Folder, open_folder
+from functions.gateway.pipeline import Completions
+from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Upstream
+from functions.surface.router import Surface, build_router
+
+_ROOT = Path(__file__).parent.parent
+_FOLD_INTERVAL_S = {"embedded": 0.02, "google": 0.25}  # Firestore advises about one write a second to a document
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Environment(BaseSettings):
+    """Every variable that the functions read, besides those that the configuration file names."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True)
+
+    anthropic_api_key: str | None = Field(default=None, repr=False)
+    openai_api_key: str | None = Field(default=None, repr=False)
+    gemini_api_key: str | None = Field(default=None, repr=False)
+    anthropic_base_url: str | None = None
+    openai_base_url: str | None = None
+    google_gemini_base_url: str | None = None
+    litellm_master_key: str | None = Field(default=None, repr=False)
+    alert_webhook_url: str | None = Field(default=None, repr=False)
+    gateway_backend: Literal["embedded", "google"] = "google"
+    gateway_config: Path = _ROOT / "infra" / "gateway.yaml"
+    gateway_sandbox_url: str | None = None
+    state_dir: Path = Path(".local")
+    google_cloud_project: str | None = None
+    pubsub_emulator_host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionInstance:
+    """What the completion function needs."""
+
+    router: ASGIApp
+
+
+@dataclass(frozen=True, slots=True)
+class FoldInstance:
+    """What the fold function needs."""
+
+    folder: Folder
+    bus: Bus
+
+
+@dataclass(frozen=True, slots=True)
+class AlertInstance:
+    """What the alert function needs."""
+
+    webhook: AlertWebhook
+    delivered: DeliveredAlerts
+    bus: Bus
+
+
+@asynccontextmanager
+async def open_completion(environment: Environment) -> AsyncGenerator[CompletionInstance]:
+    """Open the upstreams and the stores for as long as the instance lives."""
+    config = load_config(environment)
+    _say_what_is_open(config, environment)
+    async with open_stores(environment) as stores, open_upstreams() as upstreams, asyncio.TaskGroup() as tasks:
+        admission = WindowAdmission(
+            config.budget,
+            stores.counters,
+            now=_now,
+            clock=_clock(),
+            exceeded_status=config.budget_exceeded_status,
+        )
+        completions = Completions(
+            config=config, upstreams=upstreams, admission=admission, bus=stores.bus, now=_now, clock=_clock()
+        )
+        surface = Surface(config, stores.counters, now=_now, is_sandbox=environment.gateway_sandbox_url is not None)
+        warm_up = tasks.create_task(_warm_up(config, upstreams))
+        yield CompletionInstance(router=build_router(surface, completions, config))
+        warm_up.cancel()
+
+
+@asynccontextmanager
+async def open_fold(environment: Environment) -> AsyncGenerator[FoldInstance]:
+    """Open the stores and run the folder for as long as the instance lives."""
+    config = load_config(environment)
+    async with open_stores(environment) as stores:
+        folder = Folder(
+            budgets=[config.budget] if config.budget else [],
+            ledger=stores.ledger,
+            counters=stores.counters,
+            bus=stores.bus,
+            now=_now,
+            interval_s=_FOLD_INTERVAL_S[environment.gateway_backend],
+        )
+        async with open_folder(folder):
+            yield FoldInstance(folder=folder, bus=stores.bus)
+
+
+@asynccontextmanager
+async def open_alert(environment: Environment) -> AsyncGenerator[AlertInstance]:
+    """Open the webhook's client and the stores for as long as the instance lives."""
+    from functions.adapters.webhook import open_webhook
+
+    async with open_stores(environment) as stores, open_webhook(environment.alert_webhook_url) as webhook:
+        yield AlertInstance(webhook=webhook, delivered=stores.delivered_alerts, bus=stores.bus)
+
+
+def open_stores(environment: Environment) -> AbstractAsyncContextManager[Stores]:
+    """Open the backend that the environment names."""
+    if environment.gateway_backend == "embedded":
+        from functions.adapters.embedded.stores import open_embedded
+
+        return open_embedded(environment.state_dir)
+    from functions.adapters.gcp.stores import open_gcp
+
+    if environment.google_cloud_project is None:
+        raise ConfigError("GOOGLE_CLOUD_PROJECT is not set; set it, or GATEWAY_BACKEND=embedded on one machine")
+    return open_gcp(environment.google_cloud_project, pubsub_emulator_host=environment.pubsub_emulator_host)
+
+
+@asynccontextmanager
+async def open_upstreams() -> AsyncGenerator[Mapping[str, Upstream]]:
+    """Make every provider's upstream; their SDKs are imported when first needed, or by `warm_up`."""
+    from functions.providers.anthropic import AnthropicUpstream
+    from functions.providers.google import GoogleUpstream
+    from functions.providers.openai import OpenAIUpstream
+
+    upstreams = {"openai": OpenAIUpstream(), "anthropic": AnthropicUpstream(), "gemini": GoogleUpstream()}
+    async with AsyncExitStack() as stack:
+        for upstream in upstreams.values():
+            stack.push_async_callback(upstream.aclose)
+        yield upstreams
+
+
+def load_config(environment: Environment) -> Config:
+    """Read the configuration file and the catalog. Raises `ConfigError`, naming the file."""
+    path = environment.gateway_config
+    try:
+        config = parse_config(
+            yaml.safe_load(path.read_text()),
+            catalog=load_catalog(),
+            environment=os.environ,
+            credentials=_credentials(environment),
+        )
+    except (OSError, yaml.YAMLError, ConfigError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return replace(config, master_key=config.master_key or environment.litellm_master_key)
+
+
+def load_catalog() -> Catalog:
+    """Read the prices that the project ships."""
+    return parse_catalog(json.loads((_ROOT / "functions" / "gateway" / "catalog.json").read_text()))
+
+
+class Instance(Generic[T]):
+    """One thing that a worker process opens on first use and closes after its last request.
+
+    The framework has no lifespan to hook, and imports `main` in the parent of the worker; so a task of the
+    worker's own loop owns what is opened. A failed opening is tried again by the next request.
+    """
+
+    def __init__(self, open_it: Callable[[Environment], AbstractAsyncContextManager[T]]) -> None:
+        self._open_it = open_it
+        self._opened: asyncio.Future[T] | None = None
+        self._owner: asyncio.Task[None] | None = None
+
+    async def get(self) -> T:
+        """Give it, opening it if need be."""
+        if self._opened is None:
+            self._opened = asyncio.get_running_loop().create_future()
+            self._owner = asyncio.create_task(self._own(self._opened))
+        return await asyncio.shield(self._opened)
+
+    async def _own(self, opened: asyncio.Future[T]) -> None:
+        try:
+            async with self._open_it(Environment()) as it:
+                _let_the_server_return()
+                opened.set_result(it)
+                await asyncio.Event().wait()  # until the loop's end cancels it, after the last request
+        except Exception as error:
+            if opened.done():
+                raise
+            self._opened = None
+            _log.critical("this instance can't start: %s", error)
+            opened.set_exception(error)
+
+
+completion_instance = Instance(open_completion)
+fold_instance = Instance(open_fold)
+alert_instance = Instance(open_alert)
+
+
+def _let_the_server_return() -> None:
+    """Have SIGTERM drain uvicorn and let it return, so that the loop's end closes what is open.
+
+    On its own it raises the signal again after draining, which ends the process on the spot.
+    """
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if isinstance(server, uvicorn.Server):
+
+        def stop(_signum: int, _frame: FrameType | None) -> None:
+            server.should_exit = True
+
+        signal.signal(signal.SIGTERM, stop)
+
+
+async def _warm_up(config: Config, upstreams: Mapping[str, Upstream]) -> None:
+    """Import the SDKs in the background, the first chain's first provider first."""
+    providers = [deployment.provider for group in config.deployments.values() for deployment in group]
+    for provider in dict.fromkeys(providers):
+        try:
+            await upstreams[provider].warm_up()
+        except Exception:  # noqa: BLE001 (a worker loop: the request that needs it will say)
+            _log.exception("the SDK of %s could not be warmed up", provider)
+
+
+def _say_what_is_open(config: Config, environment: Environment) -> None:
+    if config.master_key is None:
+        _log.warning("LITELLM_MASTER_KEY is not set: the gateway is open to everyone who can reach it")
+    if environment.gateway_sandbox_url is not None:
+        _log.warning("the sandbox upstream answers: no provider is asked, every answer is made up")
+
+
+def _credentials(environment: Environment) -> dict[str, Credentials]:
+    if sandbox := environment.gateway_sandbox_url:
+        return {
+            "openai": Credentials(api_key="sandbox", api_base=f"{sandbox}/v1"),
+            "anthropic": Credentials(api_key="sandbox", api_base=sandbox),
+            "gemini": Credentials(api_key="sandbox", api_base=sandbox),
+        }
+    return {
+        "openai": Credentials(api_key=environment.openai_api_key, api_base=environment.openai_base_url),
+        "anthropic": Credentials(api_key=environment.anthropic_api_key, api_base=environment.anthropic_base_url),
+        "gemini": Credentials(api_key=environment.gemini_api_key, api_base=environment.google_gemini_base_url),
+    }
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _clock() -> Callable[[], float]:
+    return asyncio.get_running_loop().time

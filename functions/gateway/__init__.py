@@ -1,0 +1,1 @@
+"""Decisions: pure where they can be, behind ports where they need the world. No SDK, no I/O library."""

@@ -1,0 +1,180 @@
+"""What goes wrong, as a caller sees it.
+
+GatewayError                    has `status`, `code`; its message tells the caller what to do
+├─ BadRequest            400    names the field
+├─ BodyTooLarge          413    says the limit
+├─ UnsupportedMediaType  415
+├─ NotAuthenticated      401
+├─ ModelNotFound         404    lists the models
+├─ BudgetExceeded        429    says when the window ends; `x-should-retry: false`
+├─ AllModelsFailed       503    every attempt: model and status
+├─ StreamBroken          503    in the band: the stream ended early
+└─ StoreUnavailable      503    the ledger or the bus can't be reached
+
+UpstreamError                   a provider refused or fell silent; never leaves `gateway/`
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from events.money import NanoUsd, usd
+from events.spend import Attempt
+
+
+class GatewayError(Exception):
+    """An error with an answer: `status` is HTTP's, `code` and `type` are for programs, the message for people."""
+
+    status = 500
+    type = "internal_error"
+    code = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.headers: dict[str, str] = {}
+        self.details: dict[str, Any] = {}
+
+
+class BadRequest(GatewayError):
+    """The request itself is at fault; `param` is the path of the field, such as `messages[0].role`."""
+
+    status = 400
+    type = "invalid_request_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str = "invalid_value") -> None:
+        super().__init__(message, param=param)
+        self.code = code
+
+
+class BodyTooLarge(GatewayError):
+    """The body is over the configured limit."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"The request body is larger than {limit_bytes} bytes. Send less, or raise "
+            "general_settings.max_request_size_mb.",
+        )
+
+
+class UnsupportedMediaType(GatewayError):
+    """The body is not declared as JSON."""
+
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_media_type"
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__(f"Content-Type {content_type!r} is not supported. Send application/json.")
+
+
+class NotAuthenticated(GatewayError):
+    """No key, or not the right one."""
+
+    status = 401
+    type = "auth_error"
+    code = "invalid_api_key"
+
+
+class ModelNotFound(GatewayError):
+    """Nobody serves this model; `models` says what is served."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+    def __init__(self, alias: str, models: Sequence[str]) -> None:
+        super().__init__(f"Model {alias!r} not found. Use one of: {', '.join(models)}.", param="model")
+        self.details = {"models": list(models)}
+
+
+class BudgetExceeded(GatewayError):
+    """The window's budget is spent. `status` is configurable (`budget_exceeded_status_code`)."""
+
+    type = "budget_exceeded"
+    code = "budget_exceeded"
+
+    def __init__(
+        self, scope: str, *, spent: NanoUsd, max_budget: NanoUsd, ends_at: datetime, retry_after_s: int, status: int
+    ) -> None:
+        until = ends_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        super().__init__(
+            f"Budget has been exceeded! The {scope} budget's Current cost: {usd(spent)}, Max budget: "
+            f"{usd(max_budget)} (USD). It opens again at {until}; until then raise max_budget or wait.",
+        )
+        self.status = status
+        self.headers = {"x-should-retry": "false", "retry-after": str(max(1, retry_after_s))}
+        self.details = {"spend": usd(spent), "max_budget": usd(max_budget), "budget_reset_at": until}
+
+
+class AllModelsFailed(GatewayError):
+    """Every deployment of the chain was tried; `attempts` says what each answered."""
+
+    status = 503
+    type = "all_models_failed"
+    code = "all_models_failed"
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        said = ", ".join(f"{attempt.model}: {attempt.status}" for attempt in attempts)
+        super().__init__(f"Every model of the fallback chain failed ({said}). Try again shortly.")
+        self.attempts = tuple(attempts)
+        self.details = _details(attempts)
+
+
+class StreamBroken(GatewayError):
+    """The upstream broke off after content had left; what left is not a whole answer."""
+
+    status = 503
+    type = "stream_broken"
+    code = "stream_broken"
+
+    def __init__(self, attempts: Sequence[Attempt]) -> None:
+        last = attempts[-1]
+        super().__init__(f"The answer of {last.model} broke off ({last.status}); it is not complete. Try again.")
+        self.details = _details(attempts)
+
+
+class StoreUnavailable(GatewayError):
+    """The ledger, the counters or the bus did not answer in time; nothing was half done."""
+
+    status = 503
+    type = "store_unavailable"
+    code = "store_unavailable"
+
+
+def _details(attempts: Sequence[Attempt]) -> dict[str, Any]:
+    return {"attempts": [{"model": a.model, "status": a.status, "ms": a.ms} for a in attempts]}
+
+
+class UpstreamError(Exception):
+    """A provider refused or fell silent.
+
+    `status` is its HTTP status or one of `Attempt.status`'s words; `kind`, `code` and `param` are the error's own
+    type, code and parameter, lower case as sent, where the body has them; `message` is the provider's own
+    text, shortened. `retry_after_s` is its wish, if it had one. `headers` are the answer's, lower case.
+    """
+
+    def __init__(
+        self,
+        status: int | str,
+        message: str,
+        *,
+        kind: str | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+        self.kind = kind
+        self.code = code
+        self.param = param
+        self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})

@@ -1,0 +1,230 @@
+"""The story of a completion: resolve, admit, walk the chain, record what it cost, let the last byte go."""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+
+from events.codec import encode
+from events.money import NanoUsd, usd
+from events.spend import Attempt, Outcome
+from functions.gateway.config import Config
+from functions.gateway.errors import AllModelsFailed, StoreUnavailable, StreamBroken, UpstreamError
+from functions.gateway.ports import (
+    SPEND_EVENTS,
+    Admission,
+    Answer,
+    Bus,
+    ChatRequest,
+    Chunk,
+    Deployment,
+    Hold,
+    Upstream,
+)
+from functions.gateway.routing import Served, resolve, walk_chain
+from functions.gateway.run import Caller, Run
+from functions.gateway.wire import DONE, ChunkRenderer, render_answer, render_stream_error
+
+_RECORD_WITHIN_S = 20
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedAnswer:
+    """A whole answer as it leaves: its spend is recorded."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedStream:
+    """A stream as it leaves: its first content has arrived. `events` must be closed by whoever iterates it."""
+
+    headers: Mapping[str, str]
+    events: AsyncGenerator[bytes]
+
+
+class Completions:
+    """Answers chat requests. `now` gives aware UTC time, `clock` monotonic seconds."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        upstreams: Mapping[str, Upstream],
+        admission: Admission,
+        bus: Bus,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._upstreams = upstreams
+        self._admission = admission
+        self._bus = bus
+        self._now = now
+        self._clock = clock
+
+    async def answer(self, request: ChatRequest, caller: Caller) -> RenderedAnswer:
+        """Answer whole. The spend event is acknowledged when this returns. Raises `GatewayError`."""
+        chain = resolve(request, self._config.deployments, self._config.fallbacks)
+        run = Run(request, caller, started=self._clock())
+        async with self._admission.hold(request, chain) as hold:
+            served = await self._walk(run, chain, partial(self._complete, request), lambda d: d.timeout_s)
+            run.follow_answer(served.answer)
+            await self._record(run, hold, "completed")
+        model = shown_model(request, served.deployment)
+        body = render_answer(served.answer, model=model, fallback_id=run.fallback_id, created=self._unix_time())
+        return RenderedAnswer(headers=self._headers(run, served.deployment, run.cost), body=body)
+
+    @asynccontextmanager
+    async def stream(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[RenderedStream]:
+        """Answer in server-sent events, once the first content has arrived. Raises `GatewayError` before that.
+
+        `[DONE]` leaves after the spend event is acknowledged; a stream that can't be finished ends with an error
+        event instead. Leaving early stops the upstream and records what was consumed.
+        """
+        chain = resolve(request, self._config.deployments, self._config.fallbacks)
+        run = Run(request, caller, started=self._clock())
+        async with self._admission.hold(request, chain) as hold, AsyncExitStack() as connection:
+            opening = partial(self._open, request, connection)
+            served = await self._walk(run, chain, opening, lambda d: d.first_token_timeout_s)
+            try:
+                headers = self._headers(run, served.deployment, None)
+                yield RenderedStream(headers=headers, events=self._events(run, served, hold))
+            finally:
+                if not run.is_concluded:
+                    await connection.aclose()
+                    with suppress(StoreUnavailable):  # logged; there is nobody left to tell
+                        await self._record(run, hold, "client_disconnected")
+
+    async def _complete(self, request: ChatRequest, deployment: Deployment) -> Answer:
+        return await self._upstreams[deployment.provider].complete(request, deployment)
+
+    async def _open(
+        self, request: ChatRequest, connection: AsyncExitStack, deployment: Deployment
+    ) -> AsyncIterator[Chunk]:
+        """Open a stream and wait for its first content; the connection stays open only then."""
+        upstream = self._upstreams[deployment.provider]
+        async with AsyncExitStack() as attempt:
+            chunks = await attempt.enter_async_context(upstream.stream(request, deployment))
+            opening: list[Chunk] = []
+            async for chunk in chunks:
+                opening.append(chunk)
+                if has_content(chunk):
+                    connection.push_async_exit(attempt.pop_all())
+                    return _chain(opening, chunks)
+        raise UpstreamError("invalid_response", "the stream ended without an answer")
+
+    async def _walk(
+        self,
+        run: Run,
+        chain: Sequence[Deployment],
+        ask: Callable[[Deployment], Awaitable[T]],
+        patience: Callable[[Deployment], float],
+    ) -> Served[T]:
+        try:
+            served = await walk_chain(chain, ask, patience=patience, clock=self._clock)
+        except AllModelsFailed as error:
+            await self._report_failure(run, error.attempts)
+            raise
+        run.serve(served.deployment, served.attempts, self._clock())
+        return served
+
+    async def _events(self, run: Run, served: Served[AsyncIterator[Chunk]], hold: Hold) -> AsyncGenerator[bytes]:
+        request = run.request
+        renderer = ChunkRenderer(
+            model=shown_model(request, served.deployment),
+            fallback_id=run.fallback_id,
+            created=self._unix_time(),
+            wants_usage=request.wants_usage,
+        )
+        try:
+            async for chunk in served.answer:
+                run.follow(chunk)
+                if event := renderer.render(chunk):
+                    yield event
+            await self._record(run, hold, "completed")
+        except UpstreamError as error:
+            yield await self._broken(run, hold, error)
+            return
+        except StoreUnavailable as error:
+            yield render_stream_error(error)
+            return
+        if request.wants_usage:
+            yield renderer.render_usage(run.usage)
+        yield DONE
+
+    async def _broken(self, run: Run, hold: Hold, error: UpstreamError) -> bytes:
+        """Record what a broken stream has consumed, and say that it broke."""
+        run.break_off(str(error.status), self._clock())
+        try:
+            await self._record(run, hold, "truncated")
+        except StoreUnavailable as unavailable:
+            return render_stream_error(unavailable)
+        return render_stream_error(StreamBroken(run.attempts))
+
+    async def _record(self, run: Run, hold: Hold, outcome: Outcome) -> None:
+        """Have the spend event acknowledged. Raises `StoreUnavailable`; what can't be recorded is logged whole."""
+        event = run.conclude(outcome, version=self._config.catalog_version, time=self._now(), clock=self._clock())
+        try:
+            with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
+                await self._bus.publish(SPEND_EVENTS, event)
+        except (StoreUnavailable, TimeoutError) as error:
+            _log.critical("spend could not be recorded: %s", encode(event).decode())
+            raise StoreUnavailable("The answer could not be recorded, so it is withheld. Try again shortly.") from error
+        hold.settle(event.cost)
+
+    async def _report_failure(self, run: Run, attempts: tuple[Attempt, ...]) -> None:
+        event = run.failed(attempts, time=self._now(), clock=self._clock())
+        try:
+            with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
+                await self._bus.publish(SPEND_EVENTS, event)
+        except (StoreUnavailable, TimeoutError):
+            _log.error("a failure could not be recorded: %s", encode(event).decode())
+
+    def _headers(self, run: Run, deployment: Deployment, cost: NanoUsd | None) -> dict[str, str]:
+        headers = {
+            "x-litellm-call-id": run.caller.request_id,
+            "x-litellm-model-id": deployment.model_id,
+            "x-litellm-model-name": deployment.name,
+            "x-litellm-model-group": deployment.group,
+            "x-litellm-attempted-fallbacks": str(len(run.attempts) - 1),
+            "x-litellm-attempted-retries": "0",
+            "x-gateway-attempts": ", ".join(f"{a.model}={a.status}" for a in run.attempts),
+        }
+        if cost is not None:
+            headers["x-litellm-response-cost"] = f"{usd(cost):.9f}"
+        if dropped := self._upstreams[deployment.provider].dropped_params(run.request, deployment):
+            headers["x-gateway-dropped-params"] = ",".join(dropped)
+        return headers
+
+    def _unix_time(self) -> int:
+        return int(self._now().timestamp())
+
+
+def shown_model(request: ChatRequest, deployment: Deployment) -> str:
+    """Name the model in the answer: what was asked for, or after a fallback what answered, as LiteLLM does."""
+    return request.alias if deployment.group == request.alias else deployment.upstream_model
+
+
+def has_content(chunk: Chunk) -> bool:
+    """Say whether a client would see something: text, reasoning, a refusal, a tool call, or the end."""
+    return any(choice.get("finish_reason") or _says_something(choice.get("delta") or {}) for choice in chunk.choices)
+
+
+def _says_something(delta: Mapping[str, Any]) -> bool:
+    return any(value for name, value in delta.items() if name != "role")
+
+
+async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+    for chunk in opening:
+        yield chunk
+    async for chunk in following:
+        yield chunk

@@ -1,0 +1,238 @@
+"""What the gateway needs from the world. Adapters fulfil these; `bootstrap.py` chooses which."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from events.budget import BudgetWindow, ThresholdCrossed
+from events.codec import Event
+from events.money import NanoUsd
+from events.spend import Usage
+from functions.gateway.catalog import Model
+
+SPEND_EVENTS = "spend-events"
+BUDGET_ALERTS = "budget-alerts"
+TOPICS = (SPEND_EVENTS, BUDGET_ALERTS)
+
+
+# --- upstreams -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One configured provider + model + credentials. Several may share a `group`, the alias clients ask for.
+
+    Timeouts are in seconds: `timeout_s` bounds a whole non-streamed attempt, `first_token_timeout_s` the wait for
+    a stream's first content, `idle_timeout_s` each silence after it.
+    """
+
+    model_id: str
+    group: str
+    provider: str  # openai, anthropic, gemini
+    upstream_model: str
+    model: Model  # prices, limits and abilities, from the catalog
+    api_base: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    timeout_s: float
+    first_token_timeout_s: float
+    idle_timeout_s: float
+
+    @property
+    def name(self) -> str:
+        """`provider/upstream_model`, as LiteLLM writes it."""
+        return f"{self.provider}/{self.upstream_model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """A Chat Completions request, validated. `body` is the client's own JSON object, less the gateway's own fields.
+
+    `drop_params` says what to do with a parameter that an upstream can't take: leave it out, or refuse.
+    """
+
+    alias: str
+    body: Mapping[str, Any]
+    is_stream: bool
+    wants_usage: bool  # stream_options.include_usage
+    drop_params: bool = True
+    fallbacks: tuple[str, ...] | None = None  # the request's own, instead of the configured ones
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """A whole answer. `choices` are OpenAI's `choices` of a `chat.completion`."""
+
+    choices: list[dict[str, Any]]
+    usage: Usage
+    response_id: str | None
+    response_model: str | None
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])  # further top-level fields (system_fingerprint …)
+    dropped_params: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Chunk:
+    """One piece of a streamed answer. `choices` are OpenAI's `choices` of a `chat.completion.chunk`.
+
+    `usage` is the whole usage so far as the provider last reported it, in whichever chunk it came.
+    """
+
+    choices: list[dict[str, Any]]
+    usage: Usage | None = None
+    response_id: str | None = None
+    response_model: str | None = None
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Upstream(Protocol):
+    """One provider's wire. Raises `UpstreamError` for every failure, timeouts included, at any point."""
+
+    async def complete(self, request: ChatRequest, deployment: Deployment) -> Answer:
+        """Answer whole."""
+        ...
+
+    def stream(self, request: ChatRequest, deployment: Deployment) -> AbstractAsyncContextManager[AsyncIterator[Chunk]]:
+        """Answer in chunks. The iterator ends only after the provider's own end of stream.
+
+        A wire that ends early raises. Leaving the context closes the connection, which stops the meter.
+        """
+        ...
+
+    def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
+        """Name the parameters of the request that this deployment can't take, sorted."""
+        ...
+
+    async def warm_up(self) -> None:
+        """Import and set up what the first request would wait for."""
+        ...
+
+
+# --- store and bus ---------------------------------------------------------------------------------
+
+
+class AlreadyRecorded(Exception):
+    """Some of the events of a commit are in the ledger; nothing of the commit was written."""
+
+    def __init__(self, event_ids: frozenset[str]) -> None:
+        super().__init__(f"{len(event_ids)} events are already recorded")
+        self.event_ids = event_ids
+
+
+class Ledger(Protocol):
+    """The durable append-only list of events, and in the same commits the counters folded from it."""
+
+    async def commit(self, events: Sequence[Event], increments: Mapping[str, int]) -> dict[str, int]:
+        """Append all events and grow all counters, or nothing. Gives the counters' new totals.
+
+        Event ids must differ within a call. Raises `AlreadyRecorded` with the known ids, `StoreUnavailable`.
+        """
+        ...
+
+    def replay(self) -> AsyncIterator[Event]:
+        """Give every event once, in no particular order."""
+        ...
+
+
+class Counters(Protocol):
+    """What is computed from the ledger. Counters are named by `Budget.counter`; an unknown one is at zero."""
+
+    async def read(self, counter: str) -> BudgetWindow:
+        """Give the money spent and the thresholds marked as announced. Raises `StoreUnavailable`."""
+        ...
+
+    async def mark_crossed(self, counter: str, percents: Sequence[int]) -> None:
+        """Remember that these thresholds were announced; doing it twice is harmless."""
+        ...
+
+    async def write(self, counter: str, state: BudgetWindow) -> None:
+        """Replace a counter with what a replay says it should be."""
+        ...
+
+    def names(self) -> AsyncIterator[str]:
+        """Give the name of every counter there is."""
+        ...
+
+
+class DeliveredAlerts(Protocol):
+    """Which alerts have reached the webhook, so that a repeated delivery is not a repeated message."""
+
+    async def has(self, event_id: str) -> bool:
+        """Say whether this alert was delivered. Raises `StoreUnavailable`."""
+        ...
+
+    async def add(self, event_id: str) -> None:
+        """Remember a delivered alert; doing it twice is harmless."""
+        ...
+
+
+class Bus(Protocol):
+    """At-least-once topics."""
+
+    async def publish(self, topic: str, event: Event) -> None:
+        """Return once the event is durable. Raises `StoreUnavailable`."""
+        ...
+
+    async def dead_letter(self, topic: str, data: bytes, *, reason: str) -> None:
+        """Keep what can never be handled, with its reason, where an operator finds it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One arrival of an event from a topic. `attempt` counts from 1; `token` identifies it to its subscription."""
+
+    token: str
+    message_id: str
+    topic: str
+    data: bytes
+    attempt: int
+    published_at: datetime
+
+
+class Subscription(Protocol):
+    """The receiving end of a topic, as the local relay needs it. In Google Cloud Eventarc has this role."""
+
+    async def take(self, limit: int) -> list[Delivery]:
+        """Lease up to `limit` deliveries; waits a moment for the first. Not acknowledged in time, they come again."""
+        ...
+
+    async def acknowledge(self, delivery: Delivery) -> None:
+        """Done: it never comes again."""
+        ...
+
+    async def retry_later(self, delivery: Delivery, *, delay_s: float) -> None:
+        """Not done: it comes again, not before `delay_s` from now."""
+        ...
+
+
+class AlertWebhook(Protocol):
+    """Where budget alerts go."""
+
+    async def send(self, alert: ThresholdCrossed) -> None:
+        """Return once the receiver has answered 2xx. Raises `AlertNotDelivered`."""
+        ...
+
+
+class AlertNotDelivered(Exception):
+    """The webhook refused or fell silent; the message says how."""
+
+
+# --- admission -------------------------------------------------------------------------------------
+
+
+class Hold(Protocol):
+    """What one request may spend. Whatever isn't settled when it ends was not spent."""
+
+    def settle(self, cost: NanoUsd) -> None:
+        """Say what the request really cost; once, as soon as it is known."""
+        ...
+
+
+class Admission(Protocol):
+    """Decides whether a request may start to spend."""
+
+    def hold(self, request: ChatRequest, chain: Sequence[Deployment]) -> AbstractAsyncContextManager[Hold]:
+        """Set aside what the request may cost on any deployment of its chain. Raises `BudgetExceeded`."""
+        ...

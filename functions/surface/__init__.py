@@ -1,0 +1,1 @@
+"""The HTTP surface: paths, and how requests and answers look on them."""

@@ -1,0 +1,79 @@
+"""`POST /v1/chat/completions`."""
+
+import uuid
+from contextlib import aclosing
+
+import anyio
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+
+from events.spend import Scopes
+from functions.gateway.config import Config
+from functions.gateway.keys import authenticate
+from functions.gateway.pipeline import Completions, RenderedStream
+from functions.gateway.run import Caller
+from functions.gateway.wire import parse_chat_request
+from functions.surface.edge import json_response
+from functions.surface.reading import read_json
+
+_STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+_CALL_ID = "x-litellm-call-id"
+_LONGEST_CALL_ID = 128
+
+
+class ChatEndpoint:
+    """An ASGI application, because a stream's answer begins inside the pipeline's context and ends it."""
+
+    def __init__(self, completions: Completions, config: Config) -> None:
+        self._completions = completions
+        self._config = config
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Authenticate, check, answer."""
+        request = Request(scope, receive)
+        key_hash = authenticate(request.headers, self._config.master_key)
+        raw = await read_json(request, limit_bytes=self._config.max_request_bytes)
+        chat = parse_chat_request(raw, drop_params=self._config.drop_params)
+        caller = _caller(request, key_hash, chat.body.get("user"))
+        if not chat.is_stream:
+            answer = await self._completions.answer(chat, caller)
+            await json_response(answer.body, headers=dict(answer.headers))(scope, receive, send)
+            return
+        async with self._completions.stream(chat, caller) as stream:
+            await _send_until_disconnect(stream, receive, send)
+
+
+async def _send_until_disconnect(stream: RenderedStream, receive: Receive, send: Send) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
+        async with aclosing(stream.events) as events:
+            await send(_start(stream))
+            async for event in events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        tasks.cancel_scope.cancel()
+
+
+async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+def _start(stream: RenderedStream) -> Message:
+    headers = {**_STREAM_HEADERS, **stream.headers}
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": 200, "headers": raw}
+
+
+def _caller(request: Request, key_hash: str | None, user: str | None) -> Caller:
+    call_id = request.headers.get(_CALL_ID, "")
+    return Caller(
+        request_id=call_id if 0 < len(call_id) <= _LONGEST_CALL_ID and call_id.isascii() else str(uuid.uuid4()),
+        scopes=Scopes(key_hash=key_hash, user=user),
+        trace_context=request.headers.get("traceparent"),
+    )

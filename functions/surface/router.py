@@ -1,0 +1,111 @@
+"""Every path of the gateway, and what answers there."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import anyio
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp
+
+from events.money import NOTHING, usd
+from functions.gateway.config import Config
+from functions.gateway.errors import StoreUnavailable
+from functions.gateway.keys import authenticate
+from functions.gateway.pipeline import Completions
+from functions.gateway.ports import Counters
+from functions.surface import models
+from functions.surface.chat import ChatEndpoint
+from functions.surface.edge import at_edge, json_response
+
+_READY_WITHIN_S = 2
+
+
+class Surface:
+    """The small endpoints: what is served, whether it works, what was spent."""
+
+    def __init__(self, config: Config, counters: Counters, *, now: Callable[[], datetime], is_sandbox: bool) -> None:
+        self._config = config
+        self._counters = counters
+        self._now = now
+        self._is_sandbox = is_sandbox
+
+    async def list_models(self, request: Request) -> Response:
+        """`GET /v1/models`."""
+        authenticate(request.headers, self._config.master_key)
+        return _json(models.list_models(self._config))
+
+    async def one_model(self, request: Request) -> Response:
+        """`GET /v1/models/{id}`."""
+        authenticate(request.headers, self._config.master_key)
+        return _json(models.one_model(self._config, request.path_params["alias"]))
+
+    async def model_info(self, request: Request) -> Response:
+        """`GET /v1/model/info`."""
+        authenticate(request.headers, self._config.master_key)
+        return _json(models.model_info(self._config))
+
+    async def health(self, request: Request) -> Response:
+        """`GET /health`: never a paid call."""
+        sandbox = {"sandbox": "answers are made up; no provider is asked"} if self._is_sandbox else {}
+        return _json({"status": "healthy", "models": list(self._config.deployments), **sandbox})
+
+    async def liveliness(self, request: Request) -> Response:
+        """`GET /health/liveliness`: the process answers."""
+        return _json("I'm alive!")
+
+    async def readiness(self, request: Request) -> Response:
+        """`GET /health/readiness`: the store answers too."""
+        try:
+            with anyio.fail_after(_READY_WITHIN_S):
+                await self._counters.read("readiness")
+        except (StoreUnavailable, TimeoutError):
+            return _json({"status": "unhealthy", "db": "disconnected"}, status=503)
+        return _json({"status": "healthy", "db": "connected"})
+
+    async def global_spend(self, request: Request) -> Response:
+        """`GET /global/spend`: the current window of the global budget, in USD, as folded so far."""
+        authenticate(request.headers, self._config.master_key)
+        budget = self._config.budget
+        if budget is None:
+            return _json({"spend": usd(NOTHING), "max_budget": 0.0})
+        window = budget.window(self._now())
+        state = await self._counters.read(budget.counter(window))
+        return _json({
+            "spend": usd(state.spent),
+            "max_budget": usd(budget.max_budget),
+            "budget_duration": budget.duration,
+            "window": window.key,
+            "budget_reset_at": window.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "thresholds_crossed": sorted(state.crossed),
+        })  # fmt: skip
+
+
+def build_router(surface: Surface, completions: Completions, config: Config) -> ASGIApp:
+    """Put every endpoint on its paths."""
+    return at_edge(
+        Router(
+            [
+                *_on(("/v1/chat/completions", "/chat/completions"), ChatEndpoint(completions, config), "POST"),
+                *_on(("/v1/models", "/models"), surface.list_models),
+                *_on(("/v1/models/{alias:path}", "/models/{alias:path}"), surface.one_model),
+                *_on(("/v1/model/info", "/model/info"), surface.model_info),
+                *_on(("/health",), surface.health),
+                *_on(("/health/liveliness", "/health/liveness"), surface.liveliness),
+                *_on(("/health/readiness",), surface.readiness),
+                *_on(("/global/spend",), surface.global_spend),
+            ],
+            redirect_slashes=False,
+        )
+    )
+
+
+def _on(paths: Sequence[str], endpoint: Callable[..., Any], method: str = "GET") -> list[Route]:
+    return [Route(path, endpoint, methods=[method]) for path in paths]
+
+
+def _json(value: Any, *, status: int = 200) -> Response:
+    return json_response(orjson.dumps(value), status=status)

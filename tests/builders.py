@@ -1,0 +1,124 @@
+"""Valid values, of which a test names only what it is about."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from events.budget import Budget, ThresholdCrossed
+from events.money import NanoUsd, nano_usd
+from events.spend import Attempt, CompletionFailed, Scopes, SpendRecorded, Usage
+from functions.gateway.catalog import Model, Prices
+from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+TODAY = "global:2026-11-24"
+
+
+def spend(event_id: str = "evt-1", *, cost: int = 1, **fields: Any) -> SpendRecorded:
+    """One answered request."""
+    given: dict[str, Any] = {
+        "time": NOON,
+        "request_id": "req-1",
+        "response_id": "chatcmpl-1",
+        "alias": "gpt-4o",
+        "upstream_model": "gpt-4o",
+        "response_model": "gpt-4o-2024-08-06",
+        "provider": "openai",
+        "usage": Usage(input_tokens=10, output_tokens=5),
+        "usage_is_estimated": False,
+        "catalog_version": "2026-11-23",
+        "scopes": Scopes(),
+        "outcome": "completed",
+        "attempts": (Attempt(model="openai/gpt-4o", status="200", ms=12, billed=True),),
+        "latency_ms": 15,
+        "time_to_first_token_ms": None,
+        **fields,
+    }
+    return SpendRecorded(event_id=event_id, cost=NanoUsd(cost), **given)
+
+
+def failure(event_id: str = "evt-1") -> CompletionFailed:
+    """One request that nobody answered."""
+    attempt = Attempt(model="openai/gpt-4o", status="500", ms=12, billed=False)
+    return CompletionFailed(
+        event_id=event_id,
+        time=NOON,
+        request_id="req-1",
+        alias="gpt-4o",
+        scopes=Scopes(),
+        attempts=(attempt,),
+        latency_ms=15,
+    )
+
+
+def budget(*, max_budget: float = 10, thresholds: tuple[int, ...] = (50, 80, 95, 100), duration: str = "1d") -> Budget:
+    """The global budget."""
+    return Budget(budget_id="global", max_budget=nano_usd(max_budget), duration=duration, thresholds=thresholds)
+
+
+def threshold_crossed(percent: int = 80) -> ThresholdCrossed:
+    """An alert of the global budget of $10."""
+    return ThresholdCrossed(
+        event_id=f"{TODAY}:{percent}",
+        time=NOON,
+        budget_id="global",
+        window="2026-11-24",
+        window_ends_at=datetime(2026, 11, 25, tzinfo=UTC),
+        percent=percent,
+        spent=nano_usd(8.2),
+        max_budget=nano_usd(10),
+    )
+
+
+def model(*, input: str = "2.5", output: str = "10", **prices: Any) -> Model:
+    """A model at these prices, in USD per 1M tokens."""
+    from decimal import Decimal
+
+    kinds = {name: Decimal(price) for name, price in prices.items()}
+    return Model(upstream_model="gpt-4o", prices=Prices(input=Decimal(input), output=Decimal(output), **kinds))
+
+
+def deployment(provider: str = "openai", upstream_model: str = "gpt-4o", **fields: Any) -> Deployment:
+    """A configured deployment with a key."""
+    given: dict[str, Any] = {
+        "model_id": f"{upstream_model}-1",
+        "group": upstream_model,
+        "model": model(),
+        "api_key": "sk-upstream",
+        "timeout_s": 5,
+        "first_token_timeout_s": 5,
+        "idle_timeout_s": 5,
+        **fields,
+    }
+    return Deployment(provider=provider, upstream_model=upstream_model, **given)
+
+
+def chat_request(alias: str = "gpt-4o", *, stream: bool = False, wants_usage: bool = False, **body: Any) -> ChatRequest:
+    """A question of one line."""
+    messages = [{"role": "user", "content": "Say hello"}]
+    return ChatRequest(
+        alias=alias,
+        body={"model": alias, "messages": messages, **body},
+        is_stream=stream,
+        wants_usage=wants_usage,
+    )
+
+
+def answer(text: str = "Hello", **fields: Any) -> Answer:
+    """A whole answer of one line."""
+    message = {"role": "assistant", "content": text}
+    given: dict[str, Any] = {
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": Usage(input_tokens=10, output_tokens=5),
+        "response_id": "chatcmpl-1",
+        "response_model": "gpt-4o-2024-08-06",
+        **fields,
+    }
+    return Answer(**given)
+
+
+def chunk(content: str | None = None, *, finish_reason: str | None = None, usage: Usage | None = None) -> Chunk:
+    """A chunk with one choice, or with usage alone."""
+    if content is None and finish_reason is None:
+        return Chunk(choices=[], usage=usage)
+    delta = {} if content is None else {"content": content}
+    return Chunk(choices=[{"index": 0, "delta": delta, "finish_reason": finish_reason}], usage=usage)

@@ -1,0 +1,350 @@
+"""The story of a completion, told with a scripted upstream and a bus that can be held back."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+from events.codec import Event
+from events.money import NanoUsd
+from events.spend import CompletionFailed, Scopes, SpendRecorded, Usage
+from functions.gateway.config import Config
+from functions.gateway.errors import AllModelsFailed, StoreUnavailable, UpstreamError
+from functions.gateway.pipeline import Completions
+from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
+from functions.gateway.run import Caller
+from tests.builders import NOON, answer, chat_request, chunk, deployment
+
+CALLER = Caller(request_id="call-1", scopes=Scopes(user="ada"))
+TEN_IN = Usage(input_tokens=10, output_tokens=1)
+TEN_IN_TWO_OUT = Usage(input_tokens=10, output_tokens=2)
+HELLO = [chunk(usage=TEN_IN), chunk("Hel"), chunk("lo"), chunk(finish_reason="stop"), chunk(usage=TEN_IN_TWO_OUT)]
+
+
+class HeldBus:
+    """A bus whose acknowledgement can be held back or refused."""
+
+    def __init__(self) -> None:
+        self.published: list[Event] = []
+        self.asked = asyncio.Event()
+        self.open = asyncio.Event()
+        self.open.set()
+        self.is_down = False
+
+    async def publish(self, topic: str, event: Event) -> None:
+        self.asked.set()
+        await self.open.wait()
+        if self.is_down:
+            raise StoreUnavailable("the bus is down")
+        self.published.append(event)
+
+    async def dead_letter(self, topic: str, data: bytes, *, reason: str) -> None:
+        raise AssertionError("nothing is dead-lettered here")
+
+    @property
+    def spend(self) -> SpendRecorded:
+        (event,) = self.published
+        assert isinstance(event, SpendRecorded)
+        return event
+
+
+class OpenAdmission:
+    """Lets everyone in, and knows what they spent."""
+
+    def __init__(self) -> None:
+        self.settled: list[int] = []
+
+    @asynccontextmanager
+    async def hold(self, request: ChatRequest, chain: Sequence[Deployment]) -> AsyncGenerator["OpenAdmission"]:
+        yield self
+
+    def settle(self, cost: NanoUsd) -> None:
+        self.settled.append(cost)
+
+
+class ScriptedUpstream:
+    """Answers each call with the next thing of its script: an answer, chunks, an error."""
+
+    def __init__(self, *script: Any) -> None:
+        self.script = list(script)
+        self.closed = 0
+
+    async def complete(self, request: ChatRequest, deployment: Deployment) -> Answer:
+        outcome = self.script.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    @asynccontextmanager
+    async def stream(self, request: ChatRequest, deployment: Deployment) -> AsyncGenerator[AsyncIterator[Chunk]]:
+        try:
+            yield self._chunks(self.script.pop(0))
+        finally:
+            self.closed += 1
+
+    async def _chunks(self, outcome: Any) -> AsyncIterator[Chunk]:
+        for item in outcome if isinstance(outcome, list) else [outcome]:
+            if isinstance(item, Exception):
+                raise item
+            if item == "hang":
+                await asyncio.Event().wait()
+            yield item
+
+    def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
+        return ("seed",) if "seed" in request.body else ()
+
+    async def warm_up(self) -> None:
+        return None
+
+
+class Bench:
+    """A pipeline with two deployments in its chain."""
+
+    def __init__(self, first: ScriptedUpstream, second: ScriptedUpstream | None = None) -> None:
+        self.bus = HeldBus()
+        self.admission = OpenAdmission()
+        patient = {"first_token_timeout_s": 0.2}
+        groups = {
+            "claude-sonnet": (deployment("anthropic", "claude-sonnet-4-6", group="claude-sonnet", **patient),),
+            "gpt-4o": (deployment("openai", "gpt-4o"),),
+        }
+        config = Config(
+            catalog_version="2026-11-23",
+            deployments=groups,
+            fallbacks={"claude-sonnet": ("gpt-4o",)},
+            drop_params=True,
+            budget=None,
+            budget_exceeded_status=429,
+            master_key=None,
+            max_request_bytes=1000,
+        )
+        self.completions = Completions(
+            config=config,
+            upstreams={"anthropic": first, "openai": second or ScriptedUpstream()},
+            admission=self.admission,
+            bus=self.bus,
+            now=_noon,
+            clock=asyncio.get_running_loop().time,
+        )
+
+    async def streamed(self, **fields: Any) -> list[bytes]:
+        """Everything a client gets."""
+        async with self.completions.stream(chat_request("claude-sonnet", stream=True, **fields), CALLER) as stream:
+            return [event async for event in stream.events]
+
+
+def _noon() -> datetime:
+    return NOON
+
+
+def texts(events: list[bytes]) -> str:
+    chunks = [orjson.loads(event.removeprefix(b"data: ")) for event in events if b"[DONE]" not in event]
+    choices = [choice for chunk in chunks for choice in chunk.get("choices", ())]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+
+async def test_an_answer_leaves_after_its_spend_is_acknowledged() -> None:
+    bench = Bench(ScriptedUpstream(answer()))
+    bench.bus.open.clear()
+
+    task = asyncio.create_task(bench.completions.answer(chat_request("claude-sonnet"), CALLER))
+    await asyncio.wait_for(bench.bus.asked.wait(), 1)
+    assert not task.done()
+
+    bench.bus.open.set()
+    rendered = await asyncio.wait_for(task, 1)
+    assert orjson.loads(rendered.body)["choices"][0]["message"]["content"] == "Hello"
+
+
+async def test_the_spend_event_says_who_asked_what_answered_and_what_it_cost() -> None:
+    bench = Bench(ScriptedUpstream(UpstreamError(529, "overloaded")), ScriptedUpstream(answer()))
+
+    rendered = await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    spend = bench.bus.spend
+    assert (spend.request_id, spend.scopes.user, spend.alias) == ("call-1", "ada", "claude-sonnet")
+    assert (spend.provider, spend.upstream_model, spend.cost) == ("openai", "gpt-4o", 10 * 2500 + 5 * 10_000)
+    assert [(a.model, a.status) for a in spend.attempts] == [
+        ("anthropic/claude-sonnet-4-6", "529"),
+        ("openai/gpt-4o", "200"),
+    ]
+    assert rendered.headers["x-litellm-response-cost"] == "0.000075000"
+    assert bench.admission.settled == [75_000]
+
+
+async def test_a_fallback_is_visible_in_headers_and_in_the_models_name() -> None:
+    bench = Bench(ScriptedUpstream(UpstreamError(529, "overloaded")), ScriptedUpstream(answer()))
+
+    rendered = await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    assert rendered.headers["x-litellm-model-group"] == "gpt-4o"
+    assert rendered.headers["x-litellm-attempted-fallbacks"] == "1"
+    assert rendered.headers["x-gateway-attempts"] == "anthropic/claude-sonnet-4-6=529, openai/gpt-4o=200"
+    assert orjson.loads(rendered.body)["model"] == "gpt-4o"
+
+
+async def test_without_a_fallback_the_answer_bears_the_name_that_was_asked_for() -> None:
+    rendered = await Bench(ScriptedUpstream(answer())).completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    assert orjson.loads(rendered.body)["model"] == "claude-sonnet"
+
+
+async def test_what_was_left_out_is_named_in_a_header() -> None:
+    bench = Bench(ScriptedUpstream(answer()))
+
+    rendered = await bench.completions.answer(chat_request("claude-sonnet", seed=1), CALLER)
+
+    assert rendered.headers["x-gateway-dropped-params"] == "seed"
+
+
+async def test_an_answer_whose_spend_can_not_be_recorded_is_withheld(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(ScriptedUpstream(answer()))
+    bench.bus.is_down = True
+
+    with pytest.raises(StoreUnavailable, match="withheld"):
+        await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    assert '"type":"spend.recorded.v1"' in caplog.text
+
+
+async def test_a_request_that_nobody_answers_leaves_a_failure_and_costs_nothing() -> None:
+    bench = Bench(ScriptedUpstream(UpstreamError(500, "no")), ScriptedUpstream(UpstreamError(503, "no")))
+
+    with pytest.raises(AllModelsFailed):
+        await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    (event,) = bench.bus.published
+    assert isinstance(event, CompletionFailed)
+    assert [attempt.status for attempt in event.attempts] == ["500", "503"]
+
+
+async def test_a_stream_ends_with_done_after_its_spend_is_acknowledged() -> None:
+    bench = Bench(ScriptedUpstream(HELLO))
+    bench.bus.open.clear()
+    got: list[bytes] = []
+
+    async def read() -> None:
+        async with bench.completions.stream(chat_request("claude-sonnet", stream=True), CALLER) as stream:
+            got.extend([event async for event in stream.events])
+
+    task = asyncio.create_task(read())
+    await asyncio.wait_for(bench.bus.asked.wait(), 1)
+    bench.bus.open.set()
+    await asyncio.wait_for(task, 1)
+
+    assert texts(got) == "Hello"
+    assert got[-1] == b"data: [DONE]\n\n"
+    assert bench.bus.spend.usage == TEN_IN_TWO_OUT
+
+
+async def test_no_done_leaves_while_the_acknowledgement_is_outstanding() -> None:
+    bench = Bench(ScriptedUpstream(HELLO))
+    bench.bus.open.clear()
+
+    async with bench.completions.stream(chat_request("claude-sonnet", stream=True), CALLER) as stream:
+        got = [await anext(stream.events) for _ in range(3)]
+        last = asyncio.create_task(anext(stream.events))
+        await asyncio.wait_for(bench.bus.asked.wait(), 1)
+
+        assert texts(got) == "Hello"
+        assert not last.done()
+
+        bench.bus.open.set()
+        assert await asyncio.wait_for(last, 1) == b"data: [DONE]\n\n"
+
+
+async def test_usage_comes_in_a_chunk_of_its_own_when_asked_for() -> None:
+    events = await Bench(ScriptedUpstream(HELLO)).streamed(wants_usage=True)
+
+    usage_chunk = orjson.loads(events[-2].removeprefix(b"data: "))
+    assert usage_chunk["choices"] == []
+    assert usage_chunk["usage"]["total_tokens"] == 12
+    assert orjson.loads(events[0].removeprefix(b"data: "))["usage"] is None
+
+
+async def test_usage_is_not_sent_unasked() -> None:
+    assert b"usage" not in b"".join(await Bench(ScriptedUpstream(HELLO)).streamed())
+
+
+async def test_a_failure_before_the_first_content_falls_back() -> None:
+    broken = [chunk(usage=TEN_IN), UpstreamError(529, "overloaded")]
+    bench = Bench(ScriptedUpstream(broken), ScriptedUpstream(HELLO))
+
+    assert texts(await bench.streamed()) == "Hello"
+    assert [attempt.status for attempt in bench.bus.spend.attempts] == ["529", "200"]
+
+
+async def test_a_silent_stream_falls_back_and_its_connection_is_closed() -> None:
+    silent = ScriptedUpstream([chunk(usage=TEN_IN), "hang"])
+    bench = Bench(silent, ScriptedUpstream(HELLO))
+
+    assert texts(await bench.streamed()) == "Hello"
+    assert silent.closed == 1
+    assert bench.bus.spend.attempts[0].status == "timeout"
+
+
+async def test_once_content_has_left_nothing_falls_back() -> None:
+    never = ScriptedUpstream(HELLO)
+    bench = Bench(ScriptedUpstream([chunk("Hel"), UpstreamError("broken_stream", "cut")]), never)
+
+    events = await bench.streamed()
+
+    assert texts(events[:-1]) == "Hel"
+    error = orjson.loads(events[-1].removeprefix(b"data: "))["error"]
+    assert (error["code"], error["attempts"][0]["status"]) == ("stream_broken", "broken_stream")
+    assert len(never.script) == 1
+
+
+async def test_a_broken_stream_is_billed_for_what_it_produced() -> None:
+    said = [chunk(usage=TEN_IN), chunk("x" * 40), UpstreamError("broken_stream", "cut")]
+    bench = Bench(ScriptedUpstream(said))
+
+    await bench.streamed()
+
+    spend = bench.bus.spend
+    assert (spend.outcome, spend.usage_is_estimated) == ("truncated", True)
+    assert (spend.usage.input_tokens, spend.usage.output_tokens) == (10, 10)
+    assert spend.attempts[0].billed
+
+
+async def test_a_stream_whose_spend_can_not_be_recorded_ends_without_done() -> None:
+    bench = Bench(ScriptedUpstream(HELLO))
+    bench.bus.is_down = True
+
+    events = await bench.streamed()
+
+    assert b"[DONE]" not in b"".join(events)
+    assert b"store_unavailable" in events[-1]
+
+
+async def test_a_client_that_leaves_stops_the_upstream_and_pays_for_what_was_consumed() -> None:
+    upstream = ScriptedUpstream([chunk(usage=TEN_IN), chunk("x" * 8), "hang"])
+    bench = Bench(upstream)
+    has_read = asyncio.Event()
+
+    async def read() -> None:
+        async with bench.completions.stream(chat_request("claude-sonnet", stream=True), CALLER) as stream:
+            async for _ in stream.events:
+                has_read.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(read)
+        await has_read.wait()
+        tasks.cancel_scope.cancel()
+
+    assert upstream.closed == 1
+    assert (bench.bus.spend.outcome, bench.bus.spend.usage.output_tokens) == ("client_disconnected", 2)
+
+
+async def test_a_client_that_leaves_before_reading_is_still_recorded() -> None:
+    bench = Bench(ScriptedUpstream(HELLO))
+
+    async with bench.completions.stream(chat_request("claude-sonnet", stream=True), CALLER):
+        pass
+
+    assert bench.bus.spend.outcome == "client_disconnected"

@@ -1,0 +1,60 @@
+"""Budgets: how spend adds up, and when an alert is due."""
+
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.budget import BudgetWindow, due_alerts, fold, increments
+from events.money import NanoUsd, nano_usd
+from events.spend import SpendRecorded
+from tests.builders import NOON, TODAY, budget, failure, spend, threshold_crossed
+
+SPENDS = st.lists(st.builds(spend, event_id=st.uuids().map(str), cost=st.integers(0, 10**12)))
+
+
+@given(SPENDS)
+def test_spent_is_the_sum_of_the_costs_in_any_order(spends: list[SpendRecorded]) -> None:
+    costs = sum(event.cost for event in spends)
+
+    assert fold(BudgetWindow(), spends).spent == fold(BudgetWindow(), reversed(spends)).spent == costs
+
+
+@given(SPENDS)
+def test_the_counters_grow_by_what_folding_says(spends: list[SpendRecorded]) -> None:
+    grown = increments([budget()], spends)
+
+    assert grown.get(TODAY, 0) == fold(BudgetWindow(), spends).spent
+
+
+def test_an_event_counts_in_the_window_of_its_own_time() -> None:
+    late = spend(cost=7, time=NOON - timedelta(days=1))
+
+    assert increments([budget()], [late, spend(cost=5)]) == {"global:2026-11-23": 7, TODAY: 5}
+
+
+def test_a_failed_request_adds_nothing() -> None:
+    assert increments([budget()], [failure()]) == {}
+
+
+def test_every_reached_threshold_is_due_once() -> None:
+    state = BudgetWindow(nano_usd(9.5), frozenset({50}))
+
+    alerts = due_alerts(budget(), budget().window(NOON), state, NOON)
+
+    assert [alert.percent for alert in alerts] == [80, 95]
+    assert alerts[0].event_id == "global:2026-11-24:80"
+
+
+def test_a_threshold_is_due_at_its_exact_amount_and_not_a_nano_dollar_below() -> None:
+    window = budget().window(NOON)
+
+    def due_at(spent: int) -> list[int]:
+        return [alert.percent for alert in due_alerts(budget(), window, BudgetWindow(NanoUsd(spent)), NOON)]
+
+    assert due_at(5 * 10**9) == [50]
+    assert due_at(5 * 10**9 - 1) == []
+
+
+def test_an_announced_threshold_is_part_of_the_state() -> None:
+    assert fold(BudgetWindow(), [threshold_crossed(80)]).crossed == {80}

@@ -1,0 +1,110 @@
+"""Events on the wire."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.budget import ThresholdCrossed
+from events.codec import Event, UndecodableEvent, decode, encode
+from events.money import NanoUsd
+from events.spend import Attempt, CompletionFailed, Scopes, SpendRecorded, Usage
+from events.tick import Ticked
+from tests.builders import NOON, failure, spend, threshold_crossed
+
+SCHEMAS = Path(__file__).parents[2] / "events" / "schemas"
+TICK = Ticked(event_id="tick", time=NOON)
+
+_TEXTS = st.text(max_size=20)
+_COUNTS = st.integers(0, 10**15)
+_TIMES = st.datetimes(timezones=st.just(UTC))
+_ATTEMPTS = st.tuples(st.builds(Attempt, model=_TEXTS, status=_TEXTS, ms=_COUNTS, billed=st.booleans()))
+_SCOPES = st.builds(Scopes, key_hash=st.none() | _TEXTS, tags=st.lists(_TEXTS, max_size=3).map(tuple))
+_COST = _COUNTS.map(NanoUsd)
+EVENTS = st.one_of(
+    st.builds(
+        SpendRecorded,
+        time=_TIMES,
+        usage=st.builds(Usage, input_tokens=_COUNTS, reasoning_tokens=_COUNTS),
+        cost=_COST,
+        scopes=_SCOPES,
+        allowance_ids=st.lists(_TEXTS, max_size=2).map(tuple),
+        attempts=_ATTEMPTS,
+    ),
+    st.builds(CompletionFailed, time=_TIMES, scopes=_SCOPES, attempts=_ATTEMPTS),
+    st.builds(ThresholdCrossed, time=_TIMES, window_ends_at=_TIMES, spent=_COST, max_budget=_COST),
+    st.builds(Ticked, time=_TIMES),
+)
+
+
+@given(EVENTS)
+def test_decoding_gives_back_what_was_encoded(event: Event) -> None:
+    assert decode(encode(event)) == event
+
+
+@pytest.mark.parametrize("event", [spend(), failure(), threshold_crossed(), TICK], ids=lambda event: event.type)
+def test_an_encoded_event_is_a_cloudevent_that_its_schema_admits(event: Event) -> None:
+    envelope = json.loads(encode(event))
+
+    assert {name: envelope[name] for name in ("specversion", "id", "type", "time")} == {
+        "specversion": "1.0",
+        "id": event.event_id,
+        "type": event.type,
+        "time": "2026-11-24T12:00:00Z",
+    }
+    schema = json.loads((SCHEMAS / f"{event.type}.json").read_text())
+    jsonschema.validate(envelope["data"], schema)
+    assert set(envelope["data"]) == set(schema["properties"])
+
+
+def test_a_spend_event_of_the_first_version_decodes_for_good() -> None:
+    raw = (Path(__file__).parent / "recorded_events" / "spend.recorded.v1.json").read_bytes()
+
+    event = decode(raw)
+
+    assert isinstance(event, SpendRecorded)
+    assert (event.cost, event.attempts[0].status, event.time) == (
+        6_150_000,
+        "529",
+        datetime(2026, 11, 24, 9, tzinfo=UTC),
+    )
+
+
+def _broken(**changes: Any) -> bytes:
+    return json.dumps(json.loads(encode(spend())) | changes).encode()
+
+
+def _broken_data(**changes: Any) -> bytes:
+    return _broken(data=json.loads(encode(spend()))["data"] | changes)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"{", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[1]", "not a JSON object but list"),
+        (_broken(data=None), "'data' is not an object"),
+        (_broken(type="spend.recorded.v9"), "unknown event type 'spend.recorded.v9'"),
+        (_broken(id=5), "data.event_id is not str but int"),
+        (_broken(time="noon"), "data.time is not an RFC 3339 time"),
+        (_broken(time="2026-11-24T12:00:00"), "data.time has no time zone"),
+        (_broken_data(cost=1.5), "data.cost is not int but float"),
+        (_broken_data(cost=True), "data.cost is not int but bool"),
+        (_broken_data(usage={"input_tokens": "x"}), "data.usage.input_tokens is not int but str"),
+        (_broken_data(attempts=[{}]), r"data.attempts\[0\].model is missing"),
+        (_broken_data(outcome="lost"), "data.outcome is not"),
+    ],
+)
+def test_what_is_no_event_is_refused_with_its_reason(raw: bytes, reason: str) -> None:
+    with pytest.raises(UndecodableEvent, match=reason):
+        decode(raw)
+
+
+def test_an_unknown_field_is_left_aside() -> None:
+    assert decode(_broken_data(invented_later=1)) == spend()
