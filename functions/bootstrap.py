@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,15 +143,17 @@ def open_stores(environment: Environment) -> AbstractAsyncContextManager[Stores]
 @asynccontextmanager
 async def open_upstreams() -> AsyncGenerator[Mapping[str, Upstream]]:
     """Make every provider's upstream; their SDKs are imported when first needed, or by `warm_up`."""
-    from functions.providers.anthropic import AnthropicUpstream
-    from functions.providers.google import GoogleUpstream
-    from functions.providers.openai import OpenAIUpstream
+    from functions.providers.anthropic import anthropic_upstream
+    from functions.providers.google import google_upstream
+    from functions.providers.openai import openai_upstream
+    from functions.providers.upstream import http_client
 
-    upstreams = {"openai": OpenAIUpstream(), "anthropic": AnthropicUpstream(), "gemini": GoogleUpstream()}
-    async with AsyncExitStack() as stack:
-        for upstream in upstreams.values():
-            stack.push_async_callback(upstream.aclose)
-        yield upstreams
+    async with http_client() as http:
+        yield {
+            "openai": openai_upstream(http),
+            "anthropic": anthropic_upstream(http),
+            "gemini": google_upstream(http),
+        }
 
 
 def load_config(environment: Environment) -> Config:

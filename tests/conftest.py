@@ -1,10 +1,13 @@
 """What every test may use."""
 
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+pytest_plugins = ["tests.emulators"]
 
 CASSETTES = Path(__file__).parent.parent.parent / "shared" / "cassettes"
 
@@ -12,9 +15,15 @@ settings.register_profile("ci", derandomize=True, deadline=None, max_examples=10
 settings.load_profile("ci")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def one_loop() -> AsyncGenerator[None]:
+    """Keep one event loop for the whole run: gRPC's poller stays with the first loop that it meets."""
+    yield
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 
@@ -117,7 +117,7 @@ class Completions:
             opening: list[Chunk] = []
             async for chunk in chunks:
                 opening.append(chunk)
-                if has_content(chunk):
+                if chunk.has_content:
                     connection.push_async_exit(attempt.pop_all())
                     return _chain(opening, chunks)
         raise UpstreamError("invalid_response", "the stream ended without an answer")
@@ -212,15 +212,6 @@ class Completions:
 def shown_model(request: ChatRequest, deployment: Deployment) -> str:
     """Name the model in the answer: what was asked for, or after a fallback what answered, as LiteLLM does."""
     return request.alias if deployment.group == request.alias else deployment.upstream_model
-
-
-def has_content(chunk: Chunk) -> bool:
-    """Say whether a client would see something: text, reasoning, a refusal, a tool call, or the end."""
-    return any(choice.get("finish_reason") or _says_something(choice.get("delta") or {}) for choice in chunk.choices)
-
-
-def _says_something(delta: Mapping[str, Any]) -> bool:
-    return any(value for name, value in delta.items() if name != "role")
 
 
 async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:

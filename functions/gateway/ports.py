@@ -85,6 +85,15 @@ class Chunk:
     response_model: str | None = None
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    @property
+    def has_content(self) -> bool:
+        """Say whether a client would see something: text, reasoning, a refusal, a tool call, or the end."""
+        for choice in self.choices:
+            delta: dict[str, Any] = choice.get("delta") or {}
+            if choice.get("finish_reason") or any(value for name, value in delta.items() if name != "role"):
+                return True
+        return False
+
 
 class Upstream(Protocol):
     """One provider's wire. Raises `UpstreamError` for every failure, timeouts included, at any point."""
@@ -204,6 +213,10 @@ class Subscription(Protocol):
 
     async def retry_later(self, delivery: Delivery, *, delay_s: float) -> None:
         """Not done: it comes again, not before `delay_s` from now."""
+        ...
+
+    async def dead_letter(self, delivery: Delivery, *, reason: str) -> None:
+        """Given up: it never comes again, and is kept with its reason."""
         ...
 
 

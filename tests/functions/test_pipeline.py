@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import orjson
@@ -88,7 +88,7 @@ class ScriptedUpstream:
             self.closed += 1
 
     async def _chunks(self, outcome: Any) -> AsyncIterator[Chunk]:
-        for item in outcome if isinstance(outcome, list) else [outcome]:
+        for item in cast("list[Any]", outcome):
             if isinstance(item, Exception):
                 raise item
             if item == "hang":

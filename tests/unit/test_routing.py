@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ async def walk(script: dict[str, Any], chain: list[Deployment] | None = None) ->
         outcome = script[asked.provider]
         if isinstance(outcome, Exception):
             raise outcome
-        return await outcome() if isinstance(outcome, Callable) else outcome
+        return str(await outcome()) if callable(outcome) else str(outcome)
 
     return await walk_chain(
         chain or [SONNET, GPT, GEMINI],
@@ -86,16 +85,16 @@ async def test_the_clients_own_fault_is_not_tried_elsewhere() -> None:
 
 def _recorded_errors(cassettes: Path) -> list[dict[str, Any]]:
     errors = json.loads((cassettes / "errors.json").read_text())["errors"]
-    return [error for error in errors if error["phase"] == "response" and error.get("body")]
+    return [error for error in errors if error["phase"] == "response" and isinstance(error.get("body"), dict)]
 
 
 def test_recorded_errors_are_judged_as_what_they_are(cassettes: Path) -> None:
     """A momentary fault and one of our account fall back; the client is told only of its own."""
     wrong: list[str] = []
     for recorded in _recorded_errors(cassettes):
-        inner = recorded["body"].get("error", {}) if isinstance(recorded["body"], dict) else {}
-        details = inner.get("details") or []
-        reason = next((detail["reason"] for detail in details if "reason" in detail), None)
+        inner: dict[str, Any] = recorded["body"]["error"]
+        details: list[dict[str, Any]] = inner.get("details") or []
+        reason: str | None = next((detail["reason"] for detail in details if "reason" in detail), None)
         error = UpstreamError(
             recorded["status"],
             inner.get("message", ""),

@@ -1,0 +1,124 @@
+"""The ledger and what is folded from it, in one SQLite file."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from events.budget import BudgetWindow
+from events.codec import Event, decode, encode
+from events.money import NanoUsd
+from functions.adapters.embedded.database import Database
+from functions.gateway.ports import AlreadyRecorded
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    position INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, event BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS counters (counter TEXT PRIMARY KEY, spent INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS thresholds (
+    counter TEXT NOT NULL, percent INTEGER NOT NULL, PRIMARY KEY (counter, percent)
+);
+CREATE TABLE IF NOT EXISTS delivered_alerts (event_id TEXT PRIMARY KEY);
+"""
+_PAGE = 500
+
+
+class SqliteLedger:
+    """`Ledger`. Of two processes that commit one event id, the second gets `AlreadyRecorded`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def commit(self, events: Sequence[Event], increments: Mapping[str, int]) -> dict[str, int]:
+        """Append and grow, or nothing."""
+        rows = [(event.event_id, encode(event)) for event in events]
+        return await self._database.run(lambda connection: _commit(connection, rows, increments))
+
+    async def replay(self) -> AsyncIterator[Event]:
+        """Give every event in the order of its commit, a page at a time."""
+        position = 0
+        while page := await self._page_after(position):
+            position = page[-1][0]
+            for _, raw in page:
+                yield decode(raw)
+
+    async def _page_after(self, position: int) -> list[tuple[int, bytes]]:
+        query = "SELECT position, event FROM events WHERE position > ? ORDER BY position LIMIT ?"
+        return await self._database.read(lambda connection: connection.execute(query, (position, _PAGE)).fetchall())
+
+
+class SqliteCounters:
+    """`Counters`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self, counter: str) -> BudgetWindow:
+        """Give the counter and its marks."""
+        return await self._database.read(lambda connection: _state(connection, counter))
+
+    async def mark_crossed(self, counter: str, percents: Sequence[int]) -> None:
+        """Remember announced thresholds."""
+        await self._database.run(lambda connection: _mark(connection, counter, percents))
+
+    async def write(self, counter: str, state: BudgetWindow) -> None:
+        """Replace the counter and its marks."""
+        await self._database.run(lambda connection: _replace(connection, counter, state))
+
+    async def names(self) -> AsyncIterator[str]:
+        """Give every counter's name."""
+        query = "SELECT counter FROM counters UNION SELECT counter FROM thresholds ORDER BY counter"
+        for (name,) in await self._database.read(lambda connection: connection.execute(query).fetchall()):
+            yield name
+
+
+class SqliteDeliveredAlerts:
+    """`DeliveredAlerts`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def has(self, event_id: str) -> bool:
+        """Say whether the alert was delivered."""
+        query = "SELECT 1 FROM delivered_alerts WHERE event_id = ?"
+        row = await self._database.read(lambda connection: connection.execute(query, (event_id,)).fetchone())
+        return row is not None
+
+    async def add(self, event_id: str) -> None:
+        """Remember it."""
+        statement = "INSERT OR IGNORE INTO delivered_alerts VALUES (?)"
+        await self._database.run(lambda connection: connection.execute(statement, (event_id,)))
+
+
+def _commit(
+    connection: sqlite3.Connection, rows: Sequence[tuple[str, bytes]], increments: Mapping[str, int]
+) -> dict[str, int]:
+    known = [event_id for event_id, raw in rows if not _append(connection, event_id, raw)]
+    if known:
+        raise AlreadyRecorded(frozenset(known))
+    grow = (
+        "INSERT INTO counters VALUES (?, ?) ON CONFLICT (counter) DO UPDATE SET spent = spent + excluded.spent "
+        "RETURNING spent"
+    )
+    return {counter: connection.execute(grow, (counter, by)).fetchone()[0] for counter, by in increments.items()}
+
+
+def _append(connection: sqlite3.Connection, event_id: str, raw: bytes) -> bool:
+    statement = "INSERT INTO events (event_id, event) VALUES (?, ?) ON CONFLICT DO NOTHING"
+    return connection.execute(statement, (event_id, raw)).rowcount == 1
+
+
+def _state(connection: sqlite3.Connection, counter: str) -> BudgetWindow:
+    row = connection.execute("SELECT spent FROM counters WHERE counter = ?", (counter,)).fetchone()
+    marks = connection.execute("SELECT percent FROM thresholds WHERE counter = ?", (counter,)).fetchall()
+    return BudgetWindow(NanoUsd(row[0] if row else 0), frozenset(percent for (percent,) in marks))
+
+
+def _mark(connection: sqlite3.Connection, counter: str, percents: Sequence[int]) -> None:
+    rows = [(counter, percent) for percent in percents]
+    connection.executemany("INSERT OR IGNORE INTO thresholds VALUES (?, ?)", rows)
+
+
+def _replace(connection: sqlite3.Connection, counter: str, state: BudgetWindow) -> None:
+    connection.execute("DELETE FROM thresholds WHERE counter = ?", (counter,))
+    connection.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (counter, state.spent))
+    _mark(connection, counter, sorted(state.crossed))

@@ -1,0 +1,33 @@
+"""The embedded backend: two SQLite files, so that publishing and folding don't wait for each other's locks."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from functions.adapters.embedded import bus, ledger
+from functions.adapters.embedded.bus import SqliteBus
+from functions.adapters.embedded.database import Database, open_database
+from functions.adapters.embedded.ledger import SqliteCounters, SqliteDeliveredAlerts, SqliteLedger
+from functions.adapters.stores import Stores
+
+
+@asynccontextmanager
+async def open_embedded(state_dir: Path) -> AsyncGenerator[Stores]:
+    """Open the stores in `state_dir`, which is made where it is missing."""
+    async with (
+        open_database(state_dir / "ledger.sqlite3", ledger.SCHEMA) as ledger_file,
+        open_bus_file(state_dir) as bus_file,
+    ):
+        yield Stores(
+            ledger=SqliteLedger(ledger_file),
+            counters=SqliteCounters(ledger_file),
+            delivered_alerts=SqliteDeliveredAlerts(ledger_file),
+            bus=SqliteBus(bus_file),
+        )
+
+
+@asynccontextmanager
+async def open_bus_file(state_dir: Path) -> AsyncGenerator[Database]:
+    """Open the bus alone."""
+    async with open_database(state_dir / "bus.sqlite3", bus.SCHEMA) as database:
+        yield database

@@ -1,0 +1,26 @@
+"""Google's failures, in the one shape that the gateway knows."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from google.api_core.exceptions import AlreadyExists, GoogleAPIError, ServerError, TooManyRequests
+from google.api_core.retry import AsyncRetry, if_exception_type
+
+from functions.gateway.errors import StoreUnavailable
+
+CALL_S = 5.0
+# Of the calls made here, each may be repeated without harm. In all, a call and its repetitions take 10 s.
+RETRY = AsyncRetry(
+    predicate=if_exception_type(ServerError, TooManyRequests), initial=0.1, maximum=1.0, multiplier=2.0, timeout=10.0
+)
+
+
+@contextmanager
+def store_failures() -> Generator[None]:
+    """Raise `StoreUnavailable` for whatever Google's client gives up on; `AlreadyExists` is an answer and passes."""
+    try:
+        yield
+    except AlreadyExists:
+        raise
+    except GoogleAPIError as error:
+        raise StoreUnavailable(f"The store does not answer ({type(error).__name__}). Try again.") from error

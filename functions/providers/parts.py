@@ -1,0 +1,92 @@
+"""What Anthropic's and Google's wires read alike from OpenAI's: contents, images, tool calls, parameters."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import orjson
+
+from functions.gateway.errors import BadRequest, UpstreamError
+from functions.gateway.ports import ChatRequest
+
+_DATA_URL = re.compile(r"data:(?P<media_type>[\w.+-]+/[\w.+-]+);base64,(?P<data>[A-Za-z0-9+/=\s]+)")
+
+# What these values ask for is what happens anyway, so that leaving them out drops nothing.
+_WITHOUT_EFFECT: Mapping[str, Any] = {
+    "n": 1,
+    "logprobs": False,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+    "store": False,
+    "logit_bias": {},
+    "service_tier": "auto",
+}
+
+
+def content_parts(content: Any) -> list[dict[str, Any]]:
+    """Give a message's content as parts; empty texts are left out."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    parts = cast("list[dict[str, Any]]", content or [])
+    return [part for part in parts if part.get("type") != "text" or part["text"]]
+
+
+def plain_text(content: Any) -> str:
+    """Give a message's content as one text."""
+    return "".join(part.get("text") or part.get("refusal") or "" for part in content_parts(content))
+
+
+def data_url(url: str) -> tuple[str, str] | None:
+    """Give a data URL's media type and base64, or nothing for another URL. Raises `BadRequest`."""
+    if not url.startswith("data:"):
+        return None
+    match = _DATA_URL.fullmatch(url)
+    if match is None:
+        raise BadRequest("An image's data URL must be `data:<media type>;base64,<data>`.", param="messages")
+    return match["media_type"], match["data"]
+
+
+def arguments_of(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Parse the arguments of a tool call that a client echoes back. Raises `BadRequest`."""
+    try:
+        arguments: Any = orjson.loads(call["function"]["arguments"] or "{}")
+    except orjson.JSONDecodeError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        message = f"The arguments of tool call {call['id']!r} are not a JSON object."
+        raise BadRequest(message, param="messages")
+    return cast("dict[str, Any]", arguments)
+
+
+def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the functions that are offered."""
+    return [tool["function"] for tool in body.get("tools") or ()]
+
+
+def stop_sequences(body: Mapping[str, Any]) -> list[str]:
+    """Give `stop` as a list."""
+    stop: str | list[str] | None = body.get("stop")
+    return [stop] if isinstance(stop, str) else stop or []
+
+
+def max_output_tokens(body: Mapping[str, Any]) -> int | None:
+    """Give `max_completion_tokens`, or its older name."""
+    return body.get("max_completion_tokens") or body.get("max_tokens")
+
+
+def not_taken(body: Mapping[str, Any], taken: Iterable[str]) -> tuple[str, ...]:
+    """Name the parameters that ask for something a wire doesn't take, sorted."""
+    asked = {name for name, value in body.items() if value is not None and _WITHOUT_EFFECT.get(name, ...) != value}
+    return tuple(sorted(asked - set(taken)))
+
+
+def refuse_dropped(request: ChatRequest, dropped: tuple[str, ...], provider: str) -> None:
+    """Raise `BadRequest` for a parameter that would be left out, where the configuration says so."""
+    if dropped and not request.drop_params:
+        message = f"{dropped[0]} is not supported by {provider}; leave it out, or set litellm_settings.drop_params."
+        raise BadRequest(message, param=dropped[0], code="unsupported_parameter")
+
+
+def unsupported_part(part: Mapping[str, Any], provider: str) -> UpstreamError:
+    """Say that a wire can't carry a content part: another model of the chain may."""
+    return UpstreamError("unsupported_content", f"{part.get('type')!r} content is not supported by {provider}")

@@ -1,0 +1,185 @@
+"""One provider as an `Upstream`: its wire translates, its client carries, and every failure gets one shape."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Any, Protocol
+
+import httpx2
+import orjson
+
+from functions.gateway.errors import UpstreamError
+from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
+from functions.providers.refusals import is_error, refused_in_band, unreadable
+from functions.providers.sse import DataFramer
+
+_CONNECT_S = 5
+_POOL_S = 5
+_WRITE_S = 30
+_LIMITS = httpx2.Limits(max_connections=2000, max_keepalive_connections=200, keepalive_expiry=60)
+
+
+class StreamDecoder(Protocol):
+    """Turns one stream's events into chunks. `is_complete` once the provider's own end of stream was seen."""
+
+    is_complete: bool
+
+    def decode(self, event: dict[str, Any]) -> list[Chunk]:
+        """Give the chunks that an event stands for."""
+        ...
+
+
+class Wire(Protocol):
+    """What a provider is asked and what its answers mean: values in, values out."""
+
+    def encode(self, request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
+        """Give the body. Raises `BadRequest` for what can't be asked on this wire."""
+        ...
+
+    def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
+        """Name what `encode` leaves out, sorted."""
+        ...
+
+    def decode(self, body: dict[str, Any]) -> Answer:
+        """Read a whole answer. Raises `UpstreamError` where it is none."""
+        ...
+
+    def stream_decoder(self) -> StreamDecoder:
+        """Start reading a stream."""
+        ...
+
+
+class Client(Protocol):
+    """A provider's own SDK, used for transport alone."""
+
+    async def send(
+        self, body: dict[str, Any], deployment: Deployment, *, is_stream: bool, timeout: httpx2.Timeout
+    ) -> httpx2.Response:
+        """Send one request, once, and give the unread 2xx response. Raises `UpstreamError`."""
+        ...
+
+    async def warm_up(self) -> None:
+        """Import the SDK."""
+        ...
+
+
+class ProviderUpstream:
+    """`Upstream` from a wire and a client."""
+
+    def __init__(self, wire: Wire, client: Client) -> None:
+        self._wire = wire
+        self._client = client
+
+    async def complete(self, request: ChatRequest, deployment: Deployment) -> Answer:
+        """Answer whole."""
+        async with self._sent(request, deployment, deployment.timeout_s) as response:
+            with transport_failures("connection_error"):
+                content = await response.aread()
+        with malformed_answers():
+            return self._wire.decode(_object(content))
+
+    @asynccontextmanager
+    async def stream(self, request: ChatRequest, deployment: Deployment) -> AsyncGenerator[AsyncIterator[Chunk]]:
+        """Answer in chunks."""
+        patience = max(deployment.first_token_timeout_s, deployment.idle_timeout_s)
+        async with self._sent(request, deployment, patience) as response:
+            if "text/event-stream" not in response.headers.get("content-type", ""):
+                with transport_failures("connection_error"):
+                    raise no_stream(await response.aread())
+            async with aclosing(self._chunks(response, deployment)) as chunks:
+                yield chunks
+
+    def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
+        """Name what this provider isn't asked, sorted."""
+        return self._wire.dropped_params(request, deployment)
+
+    async def warm_up(self) -> None:
+        """Import the SDK."""
+        await self._client.warm_up()
+
+    @asynccontextmanager
+    async def _sent(
+        self, request: ChatRequest, deployment: Deployment, read_s: float
+    ) -> AsyncGenerator[httpx2.Response]:
+        if deployment.api_key is None:
+            raise UpstreamError("no_api_key", f"no API key is configured for {deployment.provider}")
+        body = self._wire.encode(request, deployment)
+        timeout = httpx2.Timeout(connect=_CONNECT_S, read=read_s, write=_WRITE_S, pool=_POOL_S)
+        with transport_failures("connection_error"):
+            response = await self._client.send(body, deployment, is_stream=request.is_stream, timeout=timeout)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _chunks(self, response: httpx2.Response, deployment: Deployment) -> AsyncGenerator[Chunk]:
+        framer, decoder = DataFramer(), self._wire.stream_decoder()
+        idle_s: float | None = None
+        pieces = response.aiter_bytes()
+        while (piece := await _next(pieces, idle_s)) is not None:
+            for data in framer.feed(piece):
+                for chunk in _decoded(decoder, data):
+                    yield chunk
+                    idle_s = idle_s or (deployment.idle_timeout_s if chunk.has_content else None)
+        if not decoder.is_complete:
+            raise UpstreamError("broken_stream", "the stream ended before its end")
+
+
+async def _next(pieces: AsyncIterator[bytes], idle_s: float | None) -> bytes | None:
+    with transport_failures("broken_stream"):
+        async with asyncio.timeout(idle_s):
+            return await anext(pieces, None)
+
+
+def _decoded(decoder: StreamDecoder, data: bytes) -> list[Chunk]:
+    event = {"type": "[DONE]"} if data == b"[DONE]" else _object(data)
+    with malformed_answers():
+        return decoder.decode(event)
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    """Parse one JSON object that is no error. Raises `UpstreamError`."""
+    try:
+        value: Any = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise unreadable(content) from error
+    if is_error(value):
+        raise refused_in_band(value)
+    if not isinstance(value, dict):
+        raise unreadable(content)
+    return value  # pyright: ignore[reportUnknownVariableType]
+
+
+def no_stream(content: bytes) -> UpstreamError:
+    """Describe what came in place of a stream."""
+    try:
+        _object(content)
+    except UpstreamError as error:
+        return error
+    return unreadable(content)
+
+
+@contextmanager
+def malformed_answers() -> Generator[None]:
+    """Give an answer that lacks what its wire promises the shape of a failure."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UpstreamError("invalid_response", f"the answer is malformed: {error!r}") from error
+
+
+@contextmanager
+def transport_failures(broken: str) -> Generator[None]:
+    """Give the HTTP library's failures their one shape; `broken` is the status of a connection that broke."""
+    try:
+        yield
+    except (httpx2.TimeoutException, TimeoutError) as error:
+        raise UpstreamError("timeout", "the provider fell silent") from error
+    except (httpx2.TransportError, httpx2.DecodingError) as error:
+        raise UpstreamError(broken, f"the connection failed: {type(error).__name__}") from error
+
+
+def http_client() -> httpx2.AsyncClient:
+    """Make the connection pool that the SDKs share. No redirects are followed, no cookies kept for long."""
+    return httpx2.AsyncClient(verify=ssl.create_default_context(), limits=_LIMITS, follow_redirects=False)
