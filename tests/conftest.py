@@ -1,7 +1,6 @@
 """What every test may use."""
 
 import os
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-async def one_loop() -> AsyncGenerator[None]:
+async def one_loop() -> None:
     """Keep one event loop for the whole run: gRPC's poller stays with the first loop that it meets."""
-    yield
 
 
 @pytest.fixture(scope="session")

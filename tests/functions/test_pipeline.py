@@ -23,6 +23,7 @@ from tests.builders import NOON, answer, chat_request, chunk, deployment
 CALLER = Caller(request_id="call-1", scopes=Scopes(user="ada"))
 TEN_IN = Usage(input_tokens=10, output_tokens=1)
 TEN_IN_TWO_OUT = Usage(input_tokens=10, output_tokens=2)
+HANG = "hang"
 HELLO = [chunk(usage=TEN_IN), chunk("Hel"), chunk("lo"), chunk(finish_reason="stop"), chunk(usage=TEN_IN_TWO_OUT)]
 
 
@@ -91,9 +92,10 @@ class ScriptedUpstream:
         for item in cast("list[Any]", outcome):
             if isinstance(item, Exception):
                 raise item
-            if item == "hang":
+            if isinstance(item, Chunk):
+                yield item
+            else:
                 await asyncio.Event().wait()
-            yield item
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
         return ("seed",) if "seed" in request.body else ()
@@ -280,7 +282,7 @@ async def test_a_failure_before_the_first_content_falls_back() -> None:
 
 
 async def test_a_silent_stream_falls_back_and_its_connection_is_closed() -> None:
-    silent = ScriptedUpstream([chunk(usage=TEN_IN), "hang"])
+    silent = ScriptedUpstream([chunk(usage=TEN_IN), HANG])
     bench = Bench(silent, ScriptedUpstream(HELLO))
 
     assert texts(await bench.streamed()) == "Hello"
@@ -323,7 +325,7 @@ async def test_a_stream_whose_spend_can_not_be_recorded_ends_without_done() -> N
 
 
 async def test_a_client_that_leaves_stops_the_upstream_and_pays_for_what_was_consumed() -> None:
-    upstream = ScriptedUpstream([chunk(usage=TEN_IN), chunk("x" * 8), "hang"])
+    upstream = ScriptedUpstream([chunk(usage=TEN_IN), chunk("x" * 8), HANG])
     bench = Bench(upstream)
     has_read = asyncio.Event()
 

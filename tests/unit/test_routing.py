@@ -24,7 +24,7 @@ async def walk(script: dict[str, Any], chain: list[Deployment] | None = None) ->
         outcome = script[asked.provider]
         if isinstance(outcome, Exception):
             raise outcome
-        return str(await outcome()) if callable(outcome) else str(outcome)
+        return str(outcome) if isinstance(outcome, str) else await outcome()
 
     return await walk_chain(
         chain or [SONNET, GPT, GEMINI],

@@ -49,20 +49,23 @@ class Database:
 
 
 @asynccontextmanager
-async def open_database(path: Path, schema: str) -> AsyncGenerator[Database]:
-    """Open the file, making it and its tables where they are missing; several processes may do so at once."""
+async def open_database(path: Path, schema: str, *, is_durable: bool = True) -> AsyncGenerator[Database]:
+    """Open the file, making it and its tables where they are missing; several processes may do so at once.
+
+    A commit survives the death of the process; if `is_durable`, the death of the machine too.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix=path.stem) as thread:
-        connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path, schema)
+        connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path, schema, is_durable)
         try:
             yield Database(connection, thread)
         finally:
             await asyncio.get_running_loop().run_in_executor(thread, connection.close)
 
 
-def _connect(path: Path, schema: str) -> sqlite3.Connection:
+def _connect(path: Path, schema: str, is_durable: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_LOCK_WAIT_S, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # a commit survives the machine, not the process alone
+    connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
     connection.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
     return connection

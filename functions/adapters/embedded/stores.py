@@ -27,7 +27,7 @@ async def open_embedded(state_dir: Path) -> AsyncGenerator[Stores]:
 
 
 @asynccontextmanager
-async def open_bus_file(state_dir: Path) -> AsyncGenerator[Database]:
-    """Open the bus alone."""
-    async with open_database(state_dir / "bus.sqlite3", bus.SCHEMA) as database:
+async def open_bus_file(state_dir: Path, *, is_durable: bool = True) -> AsyncGenerator[Database]:
+    """Open the bus alone. Who only takes and acknowledges needs no durable commits: what is lost comes again."""
+    async with open_database(state_dir / "bus.sqlite3", bus.SCHEMA, is_durable=is_durable) as database:
         yield database
