@@ -19,11 +19,6 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session", autouse=True)
-async def one_loop() -> None:
-    """Keep one event loop for the whole run: gRPC's poller stays with the first loop that it meets."""
-
-
 @pytest.fixture(scope="session")
 def cassettes() -> Path:
     """The folder of recorded provider exchanges, where there is one."""

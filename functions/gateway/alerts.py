@@ -34,8 +34,8 @@ def alert_payload(alert: ThresholdCrossed) -> dict[str, Any]:
 def _message(alert: ThresholdCrossed) -> str:
     """Say it in one line, without characters that Markdown would take for its own."""
     reset_at = alert.window_ends_at.strftime("%Y-%m-%d %H:%M UTC")
-    share = f"{alert.percent} % of the {alert.budget_id} budget"
-    spent = f"${usd(alert.spent):.2f} of ${usd(alert.max_budget):.2f}"
+    reached = f"{alert.percent} % of the {alert.budget_id} budget is reached"
+    spent = f"${usd(alert.spent):.2f} of ${usd(alert.max_budget):.2f} is spent"
     if alert.percent >= 100:
-        return f"Budget crossed: {spent} spent ({share}). Requests are refused until {reset_at}."
-    return f"Budget alert: {spent} spent ({share}). A new window begins at {reset_at}."
+        return f"Budget crossed: {reached}, {spent}. Requests are refused until {reset_at}."
+    return f"Budget alert: {reached}, {spent}. The next window begins at {reset_at}."

@@ -100,6 +100,7 @@ class Part:
             start_new_session=True,
             preexec_fn=_die_with_parent,
         )
+        self._say(f"process {self._process.pid}")
         try:
             async with asyncio.TaskGroup() as tasks:
                 probe = tasks.create_task(self._probe())

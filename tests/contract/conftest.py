@@ -24,6 +24,11 @@ class Backend:
     subscription: Callable[[str], Subscription]
 
 
+@pytest.fixture(scope="session", autouse=True)
+async def one_loop() -> None:
+    """Keep one event loop for the whole run: gRPC's poller stays with the first loop that it meets."""
+
+
 @pytest.fixture(params=["embedded", pytest.param("google", marks=pytest.mark.emulator)])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Backend]:
     async with AsyncExitStack() as stack:

@@ -175,7 +175,7 @@ def build_app(sandbox: Sandbox) -> Router:
 def main(arguments: Iterable[str]) -> None:
     """Serve on the port that is given."""
     (port,) = arguments
-    uvicorn.run(build_app(Sandbox()), host="127.0.0.1", port=int(port), log_level="error")
+    uvicorn.run(build_app(Sandbox()), host="127.0.0.1", port=int(port), log_level="error", timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":
