@@ -4,6 +4,7 @@ Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentRespons
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -47,8 +48,8 @@ def metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:
 def extra_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """Give OpenAI's further fields of an answer: when it was made (Unix seconds), and at which service tier."""
     extra: dict[str, Any] = {}
-    if created := body.get("createTime"):
-        extra["created"] = int(datetime.fromisoformat(created).timestamp())
+    with suppress(KeyError, ValueError):
+        extra["created"] = int(datetime.fromisoformat(body["createTime"]).timestamp())
     usage: Mapping[str, Any] = body.get("usageMetadata") or {}
     if tier := _SERVICE_TIERS.get(str(usage.get("serviceTier")).lower()):
         extra["service_tier"] = tier

@@ -47,13 +47,12 @@ def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, An
 
 
 def _turns(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the conversation; instructions that stand alone become its only turn, as Google wants one."""
+    """Give the conversation, which must have a turn, even of an empty text."""
     system = system_parts(asked["messages"])
     contents = contents_of(asked["messages"], capabilities)
     if _is_instructed(asked, capabilities):
         system.append({"text": _json_instruction(asked)})
-    if not contents and system:
-        return {"contents": [{"role": "user", "parts": system}]}
+    contents = contents or [{"role": "user", "parts": [{"text": ""}]}]
     return {"contents": contents, **({"systemInstruction": {"parts": system}} if system else {})}
 
 
