@@ -90,16 +90,16 @@ def _model_parts(message: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
     """Give a turn of the model as it was written, as far as the client has kept it."""
     content: Any = message.get("content")
     text = content if isinstance(content, str) else plain_text(content)
-    images = [_image(image) for image in message.get("images") or ()]
+    media = [*(_image(image) for image in message.get("images") or ()), *_audio(message.get("audio"))]
     calls = [
         _function_call(call, f"{path}.tool_calls[{index}]")
         for index, call in enumerate(message.get("tool_calls") or ())
     ]
     if not message.get("thinking_blocks") and not message.get("provider_specific_fields"):
-        return [*([{"text": text}] if text else []), *images, *calls]
+        return [*([{"text": text}] if text else []), *media, *calls]
     thoughts = interleaved(_thoughts(message), marks_of(message, thought=True), thought=True)
     texts = interleaved(text, marks_of(message, thought=False))
-    return [*thoughts, *texts, *images, *calls]
+    return [*thoughts, *texts, *media, *calls]
 
 
 def _thoughts(message: Mapping[str, Any]) -> str:
@@ -114,6 +114,13 @@ def _image(image: Mapping[str, Any]) -> dict[str, Any]:
     part = inline(image["image_url"]["url"]) or {"text": ""}
     signature = image.get("thought_signature")
     return {**part, "thoughtSignature": signature} if signature else part
+
+
+def _audio(audio: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Give audio that Gemini made; of another model's there is only the id, which says nothing here."""
+    if not audio or "mime_type" not in audio:
+        return []
+    return [{"inlineData": {"mimeType": audio["mime_type"], "data": audio["data"]}}]
 
 
 def _function_call(call: Mapping[str, Any], path: str) -> dict[str, Any]:
