@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import orjson
 
-from functions.gateway.errors import BadRequest
+from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.google.contents import contents_of, system_parts
 from functions.providers.google.parameters import (
@@ -76,8 +76,14 @@ def _generation_config(asked: Mapping[str, Any], capabilities: Mapping[str, Any]
 
 
 def _speech(audio: Any) -> dict[str, Any]:
-    """Give the voice. OpenAI's may also be `{"id": …}`."""
-    voice: Any = cast("dict[str, Any]", audio).get("voice") if isinstance(audio, dict) else None
+    """Give the voice. OpenAI's may also be `{"id": …}`. Raises `BadRequest`, `UpstreamError`.
+
+    Gemini speaks PCM of 24 kHz, which is OpenAI's `pcm16` (https://ai.google.dev/gemini-api/docs/speech-generation).
+    """
+    wish = cast("dict[str, Any]", audio) if isinstance(audio, dict) else {}
+    voice: Any = wish.get("voice")
+    if wish.get("format", "pcm16") != "pcm16":
+        raise UpstreamError("unsupported_content", "audio.format: gemini gives pcm16 alone")
     name: Any = cast("dict[str, Any]", voice).get("id") if isinstance(voice, dict) else voice
     if not isinstance(name, str):
         raise BadRequest("audio.voice must name one of Google's voices, such as 'Kore'.", param="audio.voice")
