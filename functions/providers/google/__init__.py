@@ -8,7 +8,8 @@ import httpx2
 from functions.gateway.ports import Answer, ChatRequest, Deployment
 from functions.providers.google.client import GoogleClient
 from functions.providers.google.decode import decode_answer
-from functions.providers.google.encode import dropped_params, encode_request
+from functions.providers.google.encode import encode_request
+from functions.providers.google.parameters import dropped_params
 from functions.providers.google.stream import GoogleStream
 from functions.providers.upstream import ProviderUpstream
 
@@ -22,7 +23,7 @@ class GoogleWire:
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what is left out."""
-        return dropped_params(request)
+        return dropped_params(request, deployment)
 
     def decode(self, body: dict[str, Any]) -> Answer:
         """Read a response."""
