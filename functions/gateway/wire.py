@@ -1,6 +1,7 @@
 """OpenAI's Chat Completions wire, as clients speak it to the gateway: requests checked, answers rendered."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Required, cast
 
 import orjson
@@ -11,7 +12,7 @@ from typing_extensions import TypedDict
 
 from events.spend import Usage
 from functions.gateway.errors import BadRequest, GatewayError
-from functions.gateway.ports import Answer, ChatRequest, Chunk
+from functions.gateway.ports import PASSED_HEADERS, Answer, ChatRequest, Chunk
 
 DONE = b"data: [DONE]\n\n"
 
@@ -179,7 +180,9 @@ class _ChatBody(TypedDict, total=False):
 _CHAT_BODY = TypeAdapter(_ChatBody)
 
 
-def parse_chat_request(raw: bytes, *, drop_params: bool) -> ChatRequest:
+def parse_chat_request(
+    raw: bytes, *, drop_params: bool, headers: Mapping[str, str] = MappingProxyType({})
+) -> ChatRequest:
     """Check a body. Raises `BadRequest`, naming the first field at fault by its path."""
     try:
         body = cast("dict[str, Any]", _CHAT_BODY.validate_json(raw))
@@ -194,6 +197,7 @@ def parse_chat_request(raw: bytes, *, drop_params: bool) -> ChatRequest:
         wants_usage=bool(stream_options.get("include_usage")),
         drop_params=drop_params,
         fallbacks=None if own_fallbacks is None else tuple(own_fallbacks),
+        headers={name: headers[name] for name in PASSED_HEADERS if name in headers},
     )
 
 

@@ -1,5 +1,6 @@
 """The `google-genai` SDK as transport."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -29,7 +30,13 @@ class GoogleClient:
         self._clients: dict[tuple[str | None, str | None], genai.Client] = {}
 
     async def send(
-        self, body: dict[str, Any], deployment: Deployment, *, is_stream: bool, timeout: httpx2.Timeout
+        self,
+        body: dict[str, Any],
+        deployment: Deployment,
+        *,
+        is_stream: bool,
+        timeout: httpx2.Timeout,
+        headers: Mapping[str, str],
     ) -> httpx2.Response:
         """`POST` once: without retry options the SDK makes one attempt."""
         await self.warm_up()
@@ -39,6 +46,7 @@ class GoogleClient:
         api: Any = self._client(deployment)._api_client  # pyright: ignore[reportPrivateUsage]
         request = api._build_request("post", f"models/{deployment.upstream_model}:{verb}", body)
         request.timeout = timeout
+        request.headers.update(headers)
         try:
             return (await api._async_request(request, stream=True)).response_stream
         except APIError as error:
