@@ -158,7 +158,7 @@ def open_stores(environment: Environment) -> AbstractAsyncContextManager[Stores]
 async def open_providers() -> AsyncGenerator[Providers]:
     """Make every provider's upstream and embedder; SDKs are imported when first needed, or by `warm_up`."""
     from functions.providers.anthropic import anthropic_upstream
-    from functions.providers.google import google_upstream
+    from functions.providers.google import google_embedder, google_upstream
     from functions.providers.openai import openai_embedder, openai_upstream
     from functions.providers.upstream import http_client
 
@@ -169,7 +169,7 @@ async def open_providers() -> AsyncGenerator[Providers]:
                 "anthropic": anthropic_upstream(http),
                 "gemini": google_upstream(http),
             },
-            embedders={"openai": openai_embedder(http)},
+            embedders={"openai": openai_embedder(http), "gemini": google_embedder(http)},
         )
 
 

@@ -16,6 +16,8 @@ SPEND_EVENTS = "spend-events"
 BUDGET_ALERTS = "budget-alerts"
 TOPICS = (SPEND_EVENTS, BUDGET_ALERTS)
 
+PASSED_HEADERS = ("anthropic-beta",)  # of a request's headers: what the provider whose they are may be sent
+
 
 # --- upstreams -------------------------------------------------------------------------------------
 
@@ -49,7 +51,8 @@ class Deployment:
 class ChatRequest:
     """A Chat Completions request, validated. `body` is the client's own JSON object, less the gateway's own fields.
 
-    `drop_params` says what to do with a parameter that an upstream can't take: leave it out, or refuse.
+    `drop_params` says what to do with a parameter that an upstream can't take: leave it out, or refuse. `headers` are
+    those of the client's that a provider may be sent (`PASSED_HEADERS`), in lower case.
     """
 
     alias: str
@@ -59,6 +62,7 @@ class ChatRequest:
     drop_params: bool = True
     fallbacks: tuple[str, ...] | None = None  # the request's own, instead of the configured ones
     legacy_body: Mapping[str, Any] | None = None  # as it came, where `body` has its `functions` as `tools`
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     mode: ClassVar[Mode] = "chat"
 

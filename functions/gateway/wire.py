@@ -3,6 +3,7 @@
 import struct
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from events.spend import Usage
 from functions.gateway.checks import check_messages, check_tools
 from functions.gateway.errors import GatewayError
 from functions.gateway.legacy import is_legacy, modern, put_legacy
-from functions.gateway.ports import Answer, ChatRequest, Chunk, EmbeddingRequest, Embeddings
+from functions.gateway.ports import PASSED_HEADERS, Answer, ChatRequest, Chunk, EmbeddingRequest, Embeddings
 from functions.gateway.shapes import read_chat_body, read_embedding_body
 
 DONE = b"data: [DONE]\n\n"
@@ -21,7 +22,9 @@ _OWN_FIELDS = frozenset({"fallbacks", "disable_fallbacks"})
 _CLOSING_FIELDS = ("service_tier", "system_fingerprint")  # of a stream's last chunk, as OpenAI has them
 
 
-def parse_chat_request(raw: bytes, *, drop_params: bool) -> ChatRequest:
+def parse_chat_request(
+    raw: bytes, *, drop_params: bool, headers: Mapping[str, str] = MappingProxyType({})
+) -> ChatRequest:
     """Check a body. Raises `BadRequest`, naming the first field at fault by its path."""
     body = read_chat_body(raw)
     _write_out_images(body["messages"])
@@ -38,6 +41,7 @@ def parse_chat_request(raw: bytes, *, drop_params: bool) -> ChatRequest:
         drop_params=drop_params,
         fallbacks=_own_fallbacks(body),
         legacy_body=kept if has_legacy else None,
+        headers={name: headers[name] for name in PASSED_HEADERS if name in headers},
     )
 
 

@@ -42,7 +42,7 @@ class ProviderEmbedder:
         body = self._wire.encode(request, deployment)
         timeout = httpx2.Timeout(deployment.timeout_s, connect=_CONNECT_S, write=_WRITE_S)
         with transport_failures("connection_error"):
-            response = await self._client.send(body, deployment, is_stream=False, timeout=timeout)
+            response = await self._client.send(body, deployment, is_stream=False, timeout=timeout, headers={})
             try:
                 content = await response.aread()
             finally:

@@ -37,7 +37,7 @@ class ChatEndpoint:
         request = Request(scope, receive)
         key_hash = authenticate(request.headers, self._config.master_key)
         raw = await read_json(request, limit_bytes=self._config.max_request_bytes)
-        chat = parse_chat_request(raw, drop_params=self._config.drop_params)
+        chat = parse_chat_request(raw, drop_params=self._config.drop_params, headers=request.headers)
         caller = caller_of(request, key_hash, chat.body.get("user"))
         if not chat.is_stream:
             answer = await self._completions.answer(chat, caller)
