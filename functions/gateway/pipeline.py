@@ -88,7 +88,7 @@ class Completions:
         model = shown_model(request, served.deployment)
         body = render_answer(
             served.answer,
-            run.usage,
+            usage=run.usage,
             model=model,
             fallback_id=run.fallback_id,
             created=self._unix_time(),

@@ -75,21 +75,30 @@ def _write_out_images(messages: list[dict[str, Any]]) -> None:
 
 
 def render_answer(
-    answer: Answer, usage: Usage, *, model: str, fallback_id: str, created: int, is_legacy: bool = False
+    answer: Answer,
+    *,
+    model: str,
+    fallback_id: str,
+    created: int,
+    usage: Usage | None = None,
+    is_legacy: bool = False,
 ) -> bytes:
-    """Render a whole answer as a `chat.completion`. `created` is in Unix seconds, where the provider doesn't say."""
+    """Render a whole answer as a `chat.completion`.
+
+    `created`, in Unix seconds, and `usage` hold where the provider doesn't say.
+    """
     if is_legacy:
         for choice in answer.choices:
             put_legacy(choice)
-    return orjson.dumps({
+    completion: dict[str, Any] = {
         "id": answer.response_id or fallback_id,
         "object": "chat.completion",
         "created": answer.created or created,
         "model": model,
         "choices": answer.choices,
-        "usage": render_usage(usage, answer.usage_details),
-        **answer.extra,
-    })  # fmt: skip
+        "usage": render_usage(answer.usage or usage or Usage(), answer.usage_details),
+    }
+    return orjson.dumps(completion | answer.extra)
 
 
 def render_embeddings(embeddings: Embeddings, usage: Usage, *, model: str, encoding_format: str | None) -> bytes:
@@ -148,7 +157,7 @@ class ChunkRenderer:
                 put_legacy(choice)
         return _event({**self._head, "choices": chunk.choices, **chunk.extra, **self._tail})
 
-    def render_usage(self, usage: Usage, details: Mapping[str, Any]) -> bytes:
+    def render_usage(self, usage: Usage, details: Mapping[str, Any] | None = None) -> bytes:
         """Render the closing chunk of `stream_options.include_usage`."""
         return _event({**self._head, **self._closing, "choices": [], "usage": render_usage(usage, details)})
 
