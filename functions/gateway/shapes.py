@@ -387,7 +387,7 @@ def _bad_request(fault: ErrorDetails, raw: bytes) -> BadRequest:
     context = fault.get("ctx", {})
     if fault["type"] == "json_invalid":
         return BadRequest(f"The body is not valid JSON: {context['error']}.", code="invalid_json")
-    param = _path(fault["loc"], from_json(raw))
+    param = _path(fault["loc"], from_json(raw), is_missing=fault["type"] == "missing")
     if "discriminator" in context and fault["type"] != "kind":
         param += f".{context['discriminator']}".replace("'", "")
     if fault["type"] == "kind":
@@ -401,15 +401,18 @@ def _bad_request(fault: ErrorDetails, raw: bytes) -> BadRequest:
     return BadRequest(f"{param}: {fault['msg']}.", param=param)
 
 
-def _path(loc: Sequence[str | int], value: Any) -> str:
-    """Turn a validation error's location into the field's path, leaving out the names of union branches."""
+def _path(loc: Sequence[str | int], value: Any, *, is_missing: bool) -> str:
+    """Turn a validation error's location into the field's path, leaving out the names of union branches.
+
+    Those are told from fields by not being there; of a missing field's location, the last part isn't either.
+    """
     path = ""
     for position, part in enumerate(loc):
-        is_last = position == len(loc) - 1
+        is_absent_field = is_missing and position == len(loc) - 1
         if isinstance(part, int):
             path += f"[{part}]"
             value = cast("list[Any]", value)[part]
-        elif isinstance(value, dict) and (part in value or is_last):
+        elif isinstance(value, dict) and (part in value or is_absent_field):
             path += f".{part}"
             value = cast("dict[str, Any]", value).get(part)
     return path.lstrip(".")
