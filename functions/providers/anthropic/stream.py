@@ -32,7 +32,9 @@ class AnthropicStream:
         self._has_text = False
 
     def decode(self, event: dict[str, Any]) -> list[Chunk]:
-        """Give the chunks of an event; pings and unknown events have none."""
+        """Give the chunks of an event; pings, unknown events and what follows the end have none."""
+        if self.is_complete:
+            return []
         match event.get("type"):
             case "content_block_delta":
                 return self._block_delta(event["index"], event["delta"])
