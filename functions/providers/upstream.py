@@ -87,7 +87,7 @@ class ProviderUpstream:
             with transport_failures("connection_error"):
                 content = await response.aread()
         with malformed_answers():
-            return self._wire.decode(_object(content))
+            return self._wire.decode(json_object(content))
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, deployment: Deployment) -> AsyncGenerator[AsyncIterator[Chunk]]:
@@ -146,12 +146,12 @@ async def _next(pieces: AsyncIterator[bytes], idle_s: float | None) -> bytes | N
 
 
 def _decoded(decoder: StreamDecoder, data: bytes) -> list[Chunk]:
-    event = {"type": "[DONE]"} if data == b"[DONE]" else _object(data)
+    event = {"type": "[DONE]"} if data == b"[DONE]" else json_object(data)
     with malformed_answers():
         return decoder.decode(event)
 
 
-def _object(content: bytes) -> dict[str, Any]:
+def json_object(content: bytes) -> dict[str, Any]:
     """Parse one JSON object that is no error. Raises `UpstreamError`."""
     try:
         value: Any = orjson.loads(content)
@@ -167,7 +167,7 @@ def _object(content: bytes) -> dict[str, Any]:
 def no_stream(content: bytes) -> UpstreamError:
     """Describe what came in place of a stream."""
     try:
-        _object(content)
+        json_object(content)
     except UpstreamError as error:
         return error
     return unreadable(content)

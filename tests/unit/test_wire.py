@@ -27,6 +27,7 @@ def part(**fields: Any) -> dict[str, Any]:
     return asking({"role": "user", "content": [fields]})
 
 
+TOOL = {"type": "function", "function": {"name": "f"}}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
@@ -36,11 +37,11 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments
         asking(),
         asking({"role": "system", "content": "s"}, {"role": "developer", "content": [{"type": "text", "text": "d"}]}),
         asking(USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}),
-        asking({"role": "tool", "tool_call_id": "call_1", "content": "42"}),
+        asking({"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "call_1", "content": "4"}),
         asking({"role": "assistant", "content": "x", "audio": None, "annotations": [], "refusal": None}),
         part(type="image_url", image_url={"url": "https://example.com/a.png", "detail": "low"}),
         asking(stop="x", temperature=1, top_p=0.5, n=None, tool_choice="required", max_tokens=1),
-        asking(stop=["x", "y"], tool_choice={"type": "function", "function": {"name": "f"}}),
+        asking(stop=["x", "y"], tool_choice={"type": "function", "function": {"name": "f"}}, tools=[TOOL]),
         asking(tools=[{"type": "function", "function": {"name": "f", "strict": True, "parameters": {}}}]),
         asking(stream_options={"include_usage": True}, stream=True),
     ],

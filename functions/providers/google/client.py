@@ -24,8 +24,9 @@ class GoogleClient:
     alone, and a test fails by name when the SDK changes it.
     """
 
-    def __init__(self, http: httpx2.AsyncClient) -> None:
+    def __init__(self, http: httpx2.AsyncClient, verb: str = "generateContent") -> None:
         self._http = http
+        self._verb = verb
         self._is_imported = False
         self._clients: dict[tuple[str | None, str | None], genai.Client] = {}
 
@@ -42,7 +43,7 @@ class GoogleClient:
         await self.warm_up()
         from google.genai.errors import APIError
 
-        verb = "streamGenerateContent?alt=sse" if is_stream else "generateContent"
+        verb = "streamGenerateContent?alt=sse" if is_stream else self._verb
         api: Any = self._client(deployment)._api_client  # pyright: ignore[reportPrivateUsage]
         request = api._build_request("post", f"models/{deployment.upstream_model}:{verb}", body)
         request.timeout = timeout
