@@ -13,12 +13,12 @@ from functions.providers.anthropic import anthropic_upstream
 from functions.providers.anthropic.decode import decode_answer
 from functions.providers.anthropic.stream import AnthropicStream
 from tests import builders
+from tests.recorded.anthropic_completions import comparable, completion, streamed_completion
 from tests.recorded.anthropic_fields import ANSWER, MAPPED, STREAM, treatment_of
 from tests.recorded.anthropic_messages import message_of, streams_of
 from tests.recorded.exchanges import Exchange, recorded, response_only
 from tests.recorded.fields import Path as FieldPath
 from tests.recorded.fields import changed, leaves, place
-from tests.recorded.openai_objects import comparable, completion, streamed_completion
 from tests.recorded.replay import ReplayingProvider
 
 SAMPLES = 3  # exchanges per place that are changed to see it mapped

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from functions.gateway.catalog import Model, parse_catalog
+from functions.bootstrap import load_catalog
+from functions.gateway.catalog import Model
 from functions.gateway.ports import ChatRequest, Deployment
+from functions.gateway.wire import parse_chat_request
 from functions.providers.anthropic import anthropic_upstream
 from tests import builders
 from tests.recorded.anthropic_differences import DIFFERENCES
@@ -17,7 +19,7 @@ from tests.recorded.exchanges import Exchange, recorded
 from tests.recorded.fields import leaves, place
 from tests.recorded.replay import Received, ReplayingProvider
 
-CATALOG = parse_catalog(json.loads((Path(__file__).parents[2] / "functions/gateway/catalog.json").read_text()))
+CATALOG = load_catalog()
 
 
 def model_of(name: str) -> Model:
@@ -31,15 +33,8 @@ def deployment(exchange: Exchange) -> Deployment:
 
 
 def request(exchange: Exchange) -> ChatRequest:
-    body = chat_body(exchange.request)
-    betas = exchange.request_headers.get("anthropic-beta")
-    return ChatRequest(
-        alias=body["model"],
-        body=body,
-        is_stream=bool(body.get("stream")),
-        wants_usage=True,
-        headers={"anthropic-beta": betas} if betas else {},
-    )
+    body = json.dumps(chat_body(exchange.request)).encode()
+    return parse_chat_request(body, drop_params=True, headers=exchange.request_headers)
 
 
 async def sent(exchange: Exchange) -> Received:

@@ -1,59 +1,29 @@
-"""What a client makes of the gateway's answers: the `openai` package's own models, strictly, and its accumulator."""
+"""Answers as a client reads them, whole and streamed, in a form to compare in."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
-
-from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from pydantic import BaseModel
 
 from functions.gateway.ports import Answer, Chunk
 from functions.gateway.wire import ChunkRenderer, render_answer
+from tests.recorded.stock_client import read_completion, read_stream
 
-# What the gateway adds to OpenAI's own fields: LiteLLM's well-known extensions.
-EXTENSIONS = frozenset({
-    "reasoning_content", "thinking_blocks", "annotations", "images", "provider_specific_fields",
-    "cache_creation_tokens",
-})  # fmt: skip
 CREATED = 1_790_000_000
 
 
 def completion(answer: Answer) -> dict[str, Any]:
     """Render a whole answer, and check it strictly."""
     rendered = render_answer(answer, model="claude", fallback_id="chatcmpl-1", created=CREATED)
-    model = ChatCompletion.model_validate_json(rendered, strict=True)
-    assert set(unknown_fields(model)) <= EXTENSIONS
+    read_completion(rendered)
     return json.loads(rendered)
 
 
 def streamed_completion(chunks: list[Chunk]) -> dict[str, Any]:
     """Render a stream, check each chunk strictly, and put them together as the stock client does."""
     renderer = ChunkRenderer(model="claude", fallback_id="chatcmpl-1", created=CREATED, wants_usage=True)
-    state = ChatCompletionStreamState()
-    events = [renderer.render(chunk) for chunk in chunks]
+    events = [event for event in map(renderer.render, chunks) if event]
     usages = [chunk.usage for chunk in chunks if chunk.usage]
-    for event in [*filter(None, events), renderer.render_usage(usages[-1])]:
-        chunk = ChatCompletionChunk.model_validate_json(event.removeprefix(b"data: "), strict=True)
-        assert set(unknown_fields(chunk)) <= EXTENSIONS
-        state.handle_chunk(chunk)
-    return without_nulls(state.current_completion_snapshot.to_dict(mode="json"))
-
-
-def unknown_fields(model: BaseModel) -> Iterator[str]:
-    """Name the fields that OpenAI's models don't know, at any depth."""
-    yield from model.model_extra or ()
-    for name in type(model).model_fields:
-        for value in _models(getattr(model, name)):
-            yield from unknown_fields(value)
-
-
-def _models(value: Any) -> Iterator[BaseModel]:
-    if isinstance(value, BaseModel):
-        yield value
-    elif isinstance(value, list):
-        for item in value:  # pyright: ignore[reportUnknownVariableType]
-            yield from _models(item)
+    completed = read_stream([*events, renderer.render_usage(usages[-1])], also=frozenset({"annotations"}))
+    return without_nulls(completed.to_dict(mode="json"))
 
 
 def comparable(rendered: dict[str, Any]) -> dict[str, Any]:
