@@ -79,8 +79,9 @@ PARAMETERS: Mapping[str, Treatment] = {
     "store": Treatment("dropped", "nothing is stored"),
 }
 
-# The Messages API's own parameters, GA and beta: https://platform.claude.com/docs/en/api/beta/messages/create
+# The Messages API's own parameters, GA and beta: https://platform.claude.com/docs/en/api/beta/messages/create. Those
+# that change what a token costs (`fallbacks`, `inference_geo`, `speed`) are dropped, as the ledger couldn't follow.
 NATIVE = frozenset({
-    "cache_control", "compaction", "container", "context_management", "diagnostics", "fallback_credit_token",
-    "fallbacks", "inference_geo", "mcp_servers", "output_config", "output_format", "speed", "thread",
+    "cache_control", "compaction", "container", "context_management", "diagnostics", "mcp_servers", "output_config",
+    "output_format", "thread",
 })  # fmt: skip
