@@ -6,7 +6,7 @@ from typing import Any
 
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
-from functions.providers.anthropic.messages import Conversation, conversation
+from functions.providers.anthropic.messages import Conversation, conversation, leave_out_thinking
 from functions.providers.anthropic.parameters import NATIVE, PARAMETERS
 from functions.providers.anthropic.response_format import Format, format_of
 from functions.providers.anthropic.thinking import Thinking, lacks_thinking, refused_sampling, thinking_of
@@ -39,6 +39,8 @@ def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, An
     refuse_dropped(request, tuple(sorted(plan.dropped)), deployment.name)
     asked, capabilities = plan.asked, deployment.model.capabilities
     talk = conversation(asked["messages"], takes_mid_system=bool(capabilities.get("mid_conversation_system")))
+    if not (plan.thinking.is_on or _thinks_unasked(plan.thinking, capabilities)):
+        leave_out_thinking(talk)
     _check_prefill(talk, deployment)
     body: dict[str, Any] = {
         "model": deployment.upstream_model,
@@ -93,6 +95,10 @@ def _refuse(body: Mapping[str, Any], dropped: set[str]) -> None:
         raise BadRequest(f"{name} is not supported by Anthropic: it answers in text.", param=name)
 
 
+def _thinks_unasked(thinking: Thinking, capabilities: Mapping[str, Any]) -> bool:
+    return thinking.config is None and bool(capabilities.get("thinking_by_default"))
+
+
 def _limit(asked: Mapping[str, Any], deployment: Deployment) -> int:
     """Give the most tokens that there may be. More than the model's own limit is refused upstream, and means that."""
     most = deployment.model.max_output_tokens or 2 * _DEFAULT_MAX_TOKENS
@@ -143,11 +149,6 @@ def _add_tools(body: dict[str, Any], talk: Conversation, plan: _Plan, capabiliti
         talk.system.append({"type": "text", "text": words})
     if answer.instruction:
         talk.system.append({"type": "text", "text": answer.instruction})
-    if (
-        called
-    ):  # the API wants tools beside calls: https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
-        tools = [*tools, *called]
-        choice = choice if answer.tool else {"type": "none"}
     if tools:
         body["tools"] = tools
         if choice is not None:

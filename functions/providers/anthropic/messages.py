@@ -52,6 +52,18 @@ def conversation(messages: Sequence[Mapping[str, Any]], *, takes_mid_system: boo
     return talk
 
 
+def leave_out_thinking(talk: Conversation) -> None:
+    """Leave the thinking blocks out, as a request that doesn't think is refused with them.
+
+    "When thinking is disabled, an `assistant` message in the final position cannot contain `thinking`" is the API's
+    answer: https://github.com/tailcallhq/forgecode/issues/1853. Elsewhere it ignores them.
+    """
+    for turn in talk.turns:
+        if turn["role"] == "assistant":
+            said = [block for block in turn["content"] if block["type"] not in _THINKING]
+            turn["content"] = said or turn["content"]
+
+
 def _place_system(talk: Conversation, pending: list[Block]) -> None:
     """Put pending system blocks after a user's turn; after an assistant's there is no place for them but the top."""
     if not pending:
