@@ -87,10 +87,10 @@ class _FilePart(TypedDict):
 
 @_open
 class _ProvidersPart(TypedDict):
-    """A part of Anthropic's own, in its shape; its wire passes it through, the others can't carry it."""
+    """A part of Anthropic's own, or LiteLLM's of a video, in its shape; only its provider's wire can carry it."""
 
     type: Literal[
-        "document", "search_result", "container_upload", "tool_reference", "tool_addition", "tool_removal"
+        "document", "search_result", "container_upload", "tool_reference", "tool_addition", "tool_removal", "video_url"
     ]  # fmt: skip
 
 
@@ -219,6 +219,17 @@ class _ProvidersTool(TypedDict):
 
 
 @_open
+class _GooglesTool(TypedDict):
+    """A tool that Google runs itself, which has no type: `{"googleSearch": {}}`."""
+
+
+def _tool_kind(value: Any) -> str | None:
+    if isinstance(value, dict) and value and not value.keys() & {"type", "function", "custom"}:
+        return "Google's"
+    return _kind(None, "function", "custom", other="a provider's")(value)
+
+
+@_open
 class _Named(TypedDict):
     name: Name
 
@@ -272,8 +283,9 @@ _Message = Annotated[
 _Tool = Annotated[
     Annotated[_FunctionTool, Tag("a function")]
     | Annotated[_CustomTool, Tag("a custom")]
-    | Annotated[_ProvidersTool, Tag("a provider's")],
-    Discriminator(_kind(None, "function", "custom", other="a provider's")),
+    | Annotated[_ProvidersTool, Tag("a provider's")]
+    | Annotated[_GooglesTool, Tag("Google's")],
+    Discriminator(_tool_kind),
 ]
 _Choice = Annotated[
     Annotated[Literal["none", "auto", "required"], Tag("a string")]
