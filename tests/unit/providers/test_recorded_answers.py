@@ -124,6 +124,7 @@ def test_every_recorded_whole_answer_decodes(
 
         assert (answer.choices[0]["message"].get("content") or "") == text_of(body), exchange["id"]
         assert {choice.get("finish_reason", "stop") for choice in answer.choices} <= FINISH_REASONS, exchange["id"]
+        assert answer.usage is not None
         assert (answer.usage.input_tokens, answer.usage.output_tokens) == totals_of(body), exchange["id"]
         seen += 1
     assert seen > 100
