@@ -47,7 +47,7 @@ class AnthropicWire:
 
 @contextmanager
 def malformed_requests() -> Generator[None]:
-    """Refuse what the edge lets pass unread, as it is Anthropic's own or LiteLLM's, and has not the form it must have."""
+    """Refuse what the edge lets pass unread, as OpenAI has no such field, and what has not the form it must have."""
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
