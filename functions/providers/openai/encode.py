@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from functions.gateway.catalog import Model
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.openai.parameters import effort_of, must_not_reason, refused_params
@@ -29,7 +30,7 @@ def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, An
     body["model"] = deployment.upstream_model
     body["messages"] = [_message(message, abilities) for message in asked["messages"]]
     _put_tools(body)
-    _put_limit(body, abilities)
+    _put_limit(body, deployment.model)
     _put_effort(body, asked, abilities)
     _put_stream_options(body, request)
     return body
@@ -112,7 +113,7 @@ def _put_tools(body: dict[str, Any]) -> None:
             body.pop("tool_choice", None)
         return
     for tool in tools:
-        if tool["type"] not in _TOOL_TYPES:
+        if tool["type"] not in _TOOL_TYPES or tool["type"] not in tool:
             raise UpstreamError("unsupported_content", f"tools of type {tool['type']!r} are not supported by openai")
     if any("cache_control" in tool or "cache_control" in tool.get("function", ()) for tool in tools):
         body["tools"] = [_tool(tool) for tool in tools]
@@ -123,11 +124,15 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "function": _without_cache_control(kept["function"])} if "function" in kept else kept
 
 
-def _put_limit(body: dict[str, Any], abilities: Mapping[str, Any]) -> None:
-    """Reasoning models refuse `max_tokens`; many compatible servers know no other name.
+def _put_limit(body: dict[str, Any], model: Model) -> None:
+    """Reasoning models refuse `max_tokens`; many compatible servers know no other name. A limit over theirs is a 400.
 
     Source: https://platform.openai.com/docs/api-reference/chat/create#chat-create-max_tokens
     """
+    abilities, highest = model.capabilities, model.max_output_tokens
+    for name in ("max_tokens", "max_completion_tokens"):
+        if highest is not None and (body.get(name) or 0) > highest:
+            body[name] = highest
     if abilities.get("compatible_server"):
         _rename(body, "max_completion_tokens", "max_tokens")
     elif abilities.get("reasoning"):

@@ -114,6 +114,10 @@ def test_a_compatible_server_gets_its_limit_under_the_older_name() -> None:
     assert sent(SERVER, max_completion_tokens=7)["max_tokens"] == 7
 
 
+def test_a_limit_over_the_models_own_is_lowered_to_it() -> None:
+    assert sent(gpt("gpt-4o"), max_tokens=64_000)["max_tokens"] == 16_384
+
+
 def test_other_models_get_their_limit_as_it_is() -> None:
     assert sent(gpt("gpt-4o"), max_tokens=7)["max_tokens"] == 7
 
