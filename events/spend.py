@@ -25,6 +25,7 @@ class Usage:
     reasoning_tokens: int = 0
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
+    web_searches: int = 0  # not tokens: calls of a search that the provider ran, which it bills apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,10 @@ _NANO_PER_TOKEN = 1000  # USD per 1M tokens × 1000 = nano-USD per token
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """USD per 1M tokens, by kind. `None`: billed as the kind that contains it (input, output)."""
+    """USD per 1M tokens, by kind. `None`: billed as the kind that contains it (input, output).
+
+    `web_search` is per 1M searches; `None`: not billed.
+    """
 
     input: Decimal
     output: Decimal
@@ -29,6 +32,7 @@ class Prices:
     reasoning_output: Decimal | None = None
     audio_input: Decimal | None = None
     audio_output: Decimal | None = None
+    web_search: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,7 @@ def cost_of(usage: Usage, model: Model) -> NanoUsd:
     apply to the whole answer once the input passes their limit.
 
     Sources: the page named by the model's catalog entry, and for the cache's kinds
-    https://platform.claude.com/docs/en/about-claude/pricing (writes for 5 min and 1 h differ).
+    https://platform.claude.com/docs/en/about-claude/pricing (writes for 5 min and 1 h differ; $10 per 1,000 searches).
     """
     prices = model.prices
     for limit, tier in model.long_context:
@@ -90,6 +94,7 @@ def cost_of(usage: Usage, model: Model) -> NanoUsd:
     for tokens, price in split_output:
         if price is not None:
             total += tokens * (price - prices.output)
+    total += usage.web_searches * (prices.web_search or 0)
     return NanoUsd(math.ceil(total * _NANO_PER_TOKEN))
 
 

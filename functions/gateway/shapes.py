@@ -84,9 +84,20 @@ class _FilePart(TypedDict):
     file: _File
 
 
-_UserParts = list[Annotated[_TextPart | _ImagePart | _AudioPart | _FilePart, Discriminator("type")]]
+@_open
+class _ProvidersPart(TypedDict):
+    """A part of Anthropic's own, in its shape; its wire passes it through, the others can't carry it."""
+
+    type: Literal[
+        "document", "search_result", "container_upload", "tool_reference", "tool_addition", "tool_removal"
+    ]  # fmt: skip
+
+
+_UserParts = list[Annotated[_TextPart | _ImagePart | _AudioPart | _FilePart | _ProvidersPart, Discriminator("type")]]
+_SystemParts = list[Annotated[_TextPart | _ProvidersPart, Discriminator("type")]]
 _AssistantParts = list[Annotated[_TextPart | _RefusalPart, Discriminator("type")]]
 _TextContent = Annotated[Annotated[str, Tag("text")] | Annotated[list[_TextPart], Tag("parts")], _BY_SHAPE]
+_SystemContent = Annotated[Annotated[str, Tag("text")] | Annotated[_SystemParts, Tag("parts")], _BY_SHAPE]
 _UserContent = Annotated[Annotated[str, Tag("text")] | Annotated[_UserParts, Tag("parts")], _BY_SHAPE]
 _AssistantContent = Annotated[Annotated[str, Tag("text")] | Annotated[_AssistantParts, Tag("parts")], _BY_SHAPE]
 _Strings = Annotated[Annotated[str, Tag("text")] | Annotated[list[str], Tag("parts")], _BY_SHAPE]
@@ -95,7 +106,7 @@ _Strings = Annotated[Annotated[str, Tag("text")] | Annotated[list[str], Tag("par
 @_open
 class _SystemMessage(TypedDict):
     role: Literal["system", "developer"]
-    content: _TextContent
+    content: _SystemContent
 
 
 @_open

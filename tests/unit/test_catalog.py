@@ -35,6 +35,10 @@ def test_a_kind_without_a_price_costs_what_contains_it() -> None:
     assert cost_of(Usage(input_tokens=1000, cache_read_tokens=400), model(input="2.5")) == 2_500_000
 
 
+def test_searches_that_the_provider_ran_are_billed_apart() -> None:
+    assert cost_of(Usage(web_searches=3), CATALOG.models["anthropic", "claude-sonnet-4-6"]) == 3 * 10_000_000
+
+
 def test_reasoning_is_inside_the_output_and_not_counted_twice() -> None:
     usage = Usage(output_tokens=100, reasoning_tokens=40)
 

@@ -11,11 +11,8 @@ HEADER = "anthropic-beta"
 _OF_PARAMETER = {
     "compaction": "compact-2026-09-04",
     "diagnostics": "cache-diagnosis-2026-04-07",
-    "fallback_credit_token": "fallback-credit-2026-07-01",
-    "fallbacks": "server-side-fallback-2026-07-01",
     "mcp_servers": "mcp-client-2025-04-04",
     "output_format": "structured-outputs-2025-11-13",
-    "speed": "fast-mode-2026-02-01",
     "thread": "message-threads-2026-08-12",
 }
 _OF_TOOL = {

@@ -7,11 +7,11 @@ from typing import Any
 
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.providers.parts import unsupported_part
-from functions.providers.public_urls import public_url
 
 _PROVIDER = "anthropic"
 _IMAGES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _PDF = "application/pdf"
+_FETCHED = ("http://", "https://")
 _TEXTS = frozenset({"application/json", "application/xml", "application/x-yaml", "application/javascript"})
 _KEPT = ("cache_control", "citations", "title", "context")
 
@@ -90,7 +90,7 @@ _BLOCKS: Mapping[str, Callable[[Mapping[str, Any], str], Block]] = {
 
 def _known_file(file_id: str, media_type: str | None, path: str) -> Block:
     """Name an uploaded file: https://platform.claude.com/docs/en/build-with-claude/files; a URL is read as one."""
-    if file_id.startswith(("http:", "https:", "data:")):
+    if file_id.startswith((*_FETCHED, "data:")):
         return _media(file_id, media_type, path, default=_PDF)
     kind = "image" if (media_type or "").startswith("image/") else "document"
     return {"type": kind, "source": {"type": "file", "file_id": file_id}}
@@ -98,9 +98,11 @@ def _known_file(file_id: str, media_type: str | None, path: str) -> Block:
 
 def _media(url: str, media_type: str | None, path: str, *, default: str) -> Block:
     """Give the block of a URL or data URL; a URL's kind is what it is said to be."""
-    if not url.startswith("data:"):
+    if url.startswith(_FETCHED):
         kind = "image" if (media_type or default).startswith("image/") else "document"
-        return {"type": kind, "source": {"type": "url", "url": public_url(url, path)}}
+        return {"type": kind, "source": {"type": "url", "url": url}}
+    if not url.startswith("data:"):
+        raise UpstreamError("unsupported_content", f"{path} is no URL that {_PROVIDER} fetches")
     head, comma, data = url.partition(",")
     given, *options = head[5:].split(";")
     if not comma or not given or "base64" not in options or not data:

@@ -6,7 +6,7 @@ from typing import Any
 
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
-from functions.providers.anthropic.messages import Conversation, conversation
+from functions.providers.anthropic.messages import Conversation, conversation, leave_out_thinking
 from functions.providers.anthropic.parameters import NATIVE, PARAMETERS
 from functions.providers.anthropic.response_format import Format, format_of
 from functions.providers.anthropic.thinking import Thinking, lacks_thinking, refused_sampling, thinking_of
@@ -39,6 +39,8 @@ def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, An
     refuse_dropped(request, tuple(sorted(plan.dropped)), deployment.name)
     asked, capabilities = plan.asked, deployment.model.capabilities
     talk = conversation(asked["messages"], takes_mid_system=bool(capabilities.get("mid_conversation_system")))
+    if not (plan.thinking.is_on or _thinks_unasked(plan.thinking, capabilities)):
+        leave_out_thinking(talk)
     _check_prefill(talk, deployment)
     body: dict[str, Any] = {
         "model": deployment.upstream_model,
@@ -70,17 +72,18 @@ def _plan(body: Mapping[str, Any], deployment: Deployment) -> _Plan:
     asked = {name: value for name, value in body.items() if name not in dropped and value is not None}
     if asked.get("service_tier", "auto") not in _TIERS:
         dropped.add("service_tier")
-    limit = _max_tokens(asked, deployment)
+    limit = _limit(asked, deployment)
     choice = tool_choice(asked)
     thinking = thinking_of(asked, capabilities, max_tokens=limit, is_forced=is_forced(choice))
     lost: frozenset[str] = frozenset()
-    if thinking.has_budget and lacks_thinking(asked["messages"]):
+    if thinking.budget and lacks_thinking(asked["messages"]):
         lost = frozenset(name for name in ("thinking", "reasoning_effort") if name in asked)
         thinking = Thinking()
     dropped |= thinking.dropped | refused_sampling(asked, capabilities, thinking)
     unsent = _SAMPLING | dropped if capabilities.get("sampling_params") is False else dropped
     asked = {name: value for name, value in asked.items() if name not in unsent}
-    return _Plan(asked, limit, thinking, choice, frozenset(dropped), lost)
+    max_tokens = limit if max_output_tokens(asked) else min(limit, _DEFAULT_MAX_TOKENS + thinking.budget)
+    return _Plan(asked, max_tokens, thinking, choice, frozenset(dropped), lost)
 
 
 def _refuse(body: Mapping[str, Any], dropped: set[str]) -> None:
@@ -92,9 +95,16 @@ def _refuse(body: Mapping[str, Any], dropped: set[str]) -> None:
         raise BadRequest(f"{name} is not supported by Anthropic: it answers in text.", param=name)
 
 
-def _max_tokens(asked: Mapping[str, Any], deployment: Deployment) -> int:
-    """More than the model's limit is refused upstream, and means the limit."""
-    wanted = max_output_tokens(asked) or _DEFAULT_MAX_TOKENS
+def _thinks_unasked(thinking: Thinking, capabilities: Mapping[str, Any]) -> bool:
+    return thinking.config is None and bool(capabilities.get("thinking_by_default"))
+
+
+def _limit(asked: Mapping[str, Any], deployment: Deployment) -> int:
+    """Give the most tokens that there may be. More than the model's own limit is refused upstream, and means that."""
+    most = deployment.model.max_output_tokens or 2 * _DEFAULT_MAX_TOKENS
+    wanted = max_output_tokens(asked)
+    if wanted is None:
+        return most
     return min(wanted, deployment.model.max_output_tokens or wanted)
 
 

@@ -52,6 +52,18 @@ def conversation(messages: Sequence[Mapping[str, Any]], *, takes_mid_system: boo
     return talk
 
 
+def leave_out_thinking(talk: Conversation) -> None:
+    """Leave the thinking blocks out, as a request that doesn't think is refused with them.
+
+    "When thinking is disabled, an `assistant` message in the final position cannot contain `thinking`" is the API's
+    answer: https://github.com/tailcallhq/forgecode/issues/1853. Elsewhere it ignores them.
+    """
+    for turn in talk.turns:
+        if turn["role"] == "assistant":
+            said = [block for block in turn["content"] if block["type"] not in _THINKING]
+            turn["content"] = said or turn["content"]
+
+
 def _place_system(talk: Conversation, pending: list[Block]) -> None:
     """Put pending system blocks after a user's turn; after an assistant's there is no place for them but the top."""
     if not pending:
@@ -131,8 +143,12 @@ def _own_thinking(message: Mapping[str, Any], calls: list[Block]) -> list[Block]
 
 
 def _tool_use(call: Mapping[str, Any], path: str) -> Block:
-    function: Mapping[str, Any] = call["function"]
-    block = {"type": "tool_use", "id": tool_id(call["id"]), "name": function["name"], "input": _input(function, path)}
+    """Give a call; one of OpenAI's custom tools, from an earlier turn, has a text for its input."""
+    if custom := call.get("custom"):
+        name, value = custom["name"], {"input": custom["input"]}
+    else:
+        name, value = call["function"]["name"], _input(call["function"], path)
+    block: Block = {"type": "tool_use", "id": tool_id(call["id"]), "name": name, "input": value}
     if mark := call.get("cache_control"):
         block["cache_control"] = mark
     return block

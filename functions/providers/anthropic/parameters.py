@@ -17,7 +17,9 @@ PARAMETERS: Mapping[str, Treatment] = {
     "model": Treatment("sent", "`model`, the upstream's own name"),
     "stream": Treatment("sent", "`stream`"),
     "stream_options": Treatment("emulated", "usage comes in every stream; the gateway shows it when asked"),
-    "max_tokens": Treatment("sent", "`max_tokens`, at most the model's limit; 16384 where it is absent"),
+    "max_tokens": Treatment(
+        "sent", "`max_tokens`, at most the model's limit; 16384, and the thinking budget, where it is absent"
+    ),
     "max_completion_tokens": Treatment("sent", "`max_tokens`, before `max_tokens` itself"),
     "temperature": Treatment(
         "sent", "`temperature`, cut to 1; dropped where the model takes none, and beside thinking unless it is 1"
@@ -61,7 +63,8 @@ PARAMETERS: Mapping[str, Treatment] = {
     "thinking": Treatment(
         "sent",
         "`thinking`; a budget becomes an effort, or the reverse, where the model takes only the other, and stays "
-        "within 1024 and `max_tokens`. Left out where the turn's thinking blocks were lost and the model insists",
+        "within 1024 and `max_tokens`. Left out where a tool is forced, and where the turn's thinking blocks were lost "
+        "and the model insists on them. Thinking blocks are left out where the request doesn't think",
     ),
     "verbosity": Treatment("dropped", "no such parameter"),
     "modalities": Treatment("refused", "text alone asks for nothing; another modality can't be answered"),
@@ -79,8 +82,9 @@ PARAMETERS: Mapping[str, Treatment] = {
     "store": Treatment("dropped", "nothing is stored"),
 }
 
-# The Messages API's own parameters, GA and beta: https://platform.claude.com/docs/en/api/beta/messages/create
+# The Messages API's own parameters, GA and beta: https://platform.claude.com/docs/en/api/beta/messages/create. Those
+# that change what a token costs (`fallbacks`, `inference_geo`, `speed`) are dropped, as the ledger couldn't follow.
 NATIVE = frozenset({
-    "cache_control", "compaction", "container", "context_management", "diagnostics", "fallback_credit_token",
-    "fallbacks", "inference_geo", "mcp_servers", "output_config", "output_format", "speed", "thread",
+    "cache_control", "compaction", "container", "context_management", "diagnostics", "mcp_servers", "output_config",
+    "output_format", "thread",
 })  # fmt: skip

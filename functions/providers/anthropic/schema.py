@@ -49,7 +49,7 @@ def strict_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
         strict.setdefault("anyOf", _inner("anyOf", schema["oneOf"]))
     if schema.get("type") == "object" or any(mark in schema for mark in _MARKS_OF_OBJECT):
         strict["additionalProperties"] = False
-    unheld = {k: v for k, v in schema.items() if k not in strict and k not in ("oneOf", "$schema")}
+    unheld = {keyword: value for keyword, value in schema.items() if _is_unheld(keyword, value)}
     if unheld:
         said = ", ".join(f"{keyword}: {value}" for keyword, value in unheld.items())
         strict["description"] = f"{strict['description']}\n\n{{{said}}}" if "description" in strict else f"{{{said}}}"
@@ -64,6 +64,12 @@ def _fits(keyword: str, value: Any) -> bool:
             return value in (0, 1)
         case _:
             return keyword in _TAKEN
+
+
+def _is_unheld(keyword: str, value: Any) -> bool:
+    if keyword == "additionalProperties":
+        return value is not False
+    return not _fits(keyword, value) and keyword not in ("oneOf", "$schema")
 
 
 def _inner(keyword: str, value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Chunk
 from functions.providers.anthropic.blocks import extensions_of, finish_reason, is_answer, is_call
 from functions.providers.anthropic.decode import refuse_nothing, said_of
@@ -32,7 +33,9 @@ class AnthropicStream:
         self._has_text = False
 
     def decode(self, event: dict[str, Any]) -> list[Chunk]:
-        """Give the chunks of an event; pings and unknown events have none."""
+        """Give the chunks of an event; pings, unknown events and what follows the end have none."""
+        if self.is_complete:
+            return []
         match event.get("type"):
             case "content_block_delta":
                 return self._block_delta(event["index"], event["delta"])
@@ -51,7 +54,15 @@ class AnthropicStream:
                 return []
 
     def _start(self, message: Mapping[str, Any]) -> list[Chunk]:
-        """A turn that another tool's run goes on with may come whole, inside its first event."""
+        """A turn that another tool's run goes on with may come whole, inside its first event.
+
+        Intermediaries that lose a connection were seen to go on with another message, or to repeat the first event:
+        https://github.com/vercel/ai/issues/18331. Two messages in one can't be told apart by a client.
+        """
+        if self._message:
+            if message.get("id") == self._message.get("id"):
+                return []
+            raise UpstreamError("broken_stream", "another message began before the first had ended")
         self._message = {name: value for name, value in message.items() if name != "usage"}
         self._usage = dict(message["usage"])
         self._extra = tier_of(self._usage)

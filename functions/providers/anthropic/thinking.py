@@ -31,9 +31,9 @@ class Thinking:
         return self.config is not None and self.config.get("type") != "disabled"
 
     @property
-    def has_budget(self) -> bool:
-        """Say whether it is thinking with a budget, which has the narrower rules."""
-        return self.config is not None and self.config.get("type") == "enabled"
+    def budget(self) -> int:
+        """Give the budget, or 0 without one. Thinking with a budget has the narrower rules."""
+        return self.config.get("budget_tokens") or 0 if self.config else 0
 
 
 def thinking_of(
@@ -95,8 +95,10 @@ def _adaptive(
 
 
 def _with_budget(names: frozenset[str], wanted: Mapping[str, Any], effort: str | None, max_tokens: int) -> Thinking:
-    """Give the budget asked for, or the one that stands for an effort."""
-    budget = _budget(wanted.get("budget_tokens") or _BUDGETS.get(effort or "high", LEAST_BUDGET), max_tokens)
+    """Give the budget asked for, or the one that stands for an effort, which leaves half of the tokens to the text."""
+    given: int | None = wanted.get("budget_tokens")
+    own = min(_BUDGETS.get(effort or "high", LEAST_BUDGET), max(LEAST_BUDGET, max_tokens // 2))
+    budget = _budget(given or own, max_tokens)
     if budget is None:
         return Thinking(dropped=names)
     rest = {name: value for name, value in wanted.items() if name == "display" and "thinking" in names}

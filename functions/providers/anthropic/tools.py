@@ -40,7 +40,7 @@ def _function(function: Mapping[str, Any], holder: Mapping[str, Any], path: str)
     strict = function.get("strict") is True
     schema = input_schema(function.get("parameters"), strict=strict, path=f"{path}.parameters")
     tool: dict[str, Any] = {"name": function["name"], "input_schema": schema}
-    if function.get("description"):
+    if function.get("description") is not None:
         tool["description"] = function["description"]
     if strict:
         tool["strict"] = True

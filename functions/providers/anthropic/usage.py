@@ -24,6 +24,7 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     written = sum(one.get("cache_creation_input_tokens") or 0 for one in counted)
     written_1h = sum(map(_written_1h, counted))
     details: Mapping[str, Any] = usage.get("output_tokens_details") or {}
+    server: Mapping[str, Any] = usage.get("server_tool_use") or {}
     return Usage(
         input_tokens=sum(one.get("input_tokens") or 0 for one in counted) + read + written,
         output_tokens=sum(one.get("output_tokens") or 0 for one in counted),
@@ -31,6 +32,7 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
         cache_write_5m_tokens=written - written_1h,
         cache_write_1h_tokens=written_1h,
         reasoning_tokens=details.get("thinking_tokens") or 0,
+        web_searches=server.get("web_search_requests") or 0,
     )
 
 
