@@ -17,6 +17,7 @@ _MESSAGE_FIELDS = frozenset({"role", "content", "name", "tool_call_id"})
 _ASSISTANT_FIELDS = frozenset({
     "role", "content", "name", "refusal", "audio", "tool_calls", "function_call", "annotations",
 })  # fmt: skip
+_BARE_FIELDS = frozenset({"role", "content", "name", "tool_calls", "function_call"})  # what every server knows
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom", "index"})
 _TOOL_TYPES = frozenset({"function", "custom"})
 
@@ -56,7 +57,7 @@ def _message(message: dict[str, Any], abilities: Mapping[str, Any]) -> dict[str,
     """Give a message without what OpenAI would refuse; one that has nothing of the kind is not copied."""
     match message["role"]:
         case "assistant":
-            return _assistant(message)
+            return _assistant(message, _BARE_FIELDS if abilities.get("compatible_server") else _ASSISTANT_FIELDS)
         case "system" | "developer":
             message = _instruction(message, abilities)
         case "tool" if len(message["tool_call_id"]) > _LONGEST_CALL_ID:
@@ -76,8 +77,8 @@ def _instruction(message: dict[str, Any], abilities: Mapping[str, Any]) -> dict[
     return message
 
 
-def _assistant(message: dict[str, Any]) -> dict[str, Any]:
-    kept = _without_foreign_fields(message, _ASSISTANT_FIELDS)
+def _assistant(message: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:
+    kept = _without_foreign_fields(message, fields)
     calls: list[dict[str, Any]] = kept.get("tool_calls") or []
     if all(call.keys() <= _CALL_FIELDS and len(call["id"]) <= _LONGEST_CALL_ID for call in calls):
         return kept

@@ -22,7 +22,9 @@ def choice_of(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def usage_of(**counts: Any) -> Usage:
-    return decode_answer(response({"text": "Hi"}, usage=counts), lambda: "").usage
+    usage = decode_answer(response({"text": "Hi"}, usage=counts), lambda: "").usage
+    assert usage is not None
+    return usage
 
 
 # --- parts -----------------------------------------------------------------------------------------

@@ -261,6 +261,12 @@ def test_what_other_providers_said_beside_an_answer_is_left_out() -> None:
     assert messages(gpt("gpt-4o"), USER, echoed) == [USER, kept]
 
 
+def test_a_compatible_server_is_echoed_only_what_every_server_knows() -> None:
+    echoed = {"role": "assistant", "content": "Hello", "refusal": None, "annotations": [], "audio": None}
+
+    assert messages(SERVER, echoed) == [{"role": "assistant", "content": "Hello"}]
+
+
 def test_foreign_fields_of_calls_are_left_out() -> None:
     echoed = {"role": "assistant", "tool_calls": [call(provider_specific_fields={"thought_signature": "s"})]}
 
