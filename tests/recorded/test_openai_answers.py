@@ -109,11 +109,20 @@ async def test_every_recorded_stream_adds_up_to_what_was_said(cassettes: Path) -
         whole = read_stream(rendered(await ask_for_stream(exchange)), also=UNMODELLED)
 
         expected = added_up(events_of(exchange))
+        assert head_of(whole.to_dict()) == head_of(first_with_choices(events_of(exchange))), exchange.id
         assert {choice.index for choice in whole.choices} == expected.keys(), exchange.id
         for choice in whole.choices:
             assert as_added_up(choice.to_dict()) == expected[choice.index], exchange.id
         seen += 1
     assert seen > 55
+
+
+def head_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: body.get(name) for name in ("id", "created", "service_tier", "system_fingerprint")}
+
+
+def first_with_choices(events: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(event for event in events if event.get("choices"))
 
 
 def as_added_up(choice: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +198,9 @@ def test_every_field_of_a_stream_is_accounted_for(cassettes: Path) -> None:
 
 def outcome(body: dict[str, Any]) -> str:
     try:
-        return repr(OpenAIWire().decode(body))
+        answer = OpenAIWire().decode(body)
+        usage, model = answer.usage, answer.response_model
+        return repr((render_answer(answer, model="gpt-4o", fallback_id="chatcmpl-0", created=1), usage, model))
     except (UpstreamError, KeyError, TypeError, AttributeError) as error:  # no answer, and said so
         return repr(error)
 
@@ -198,7 +209,9 @@ def stream_outcome(events: list[dict[str, Any]]) -> str:
     decoder = OpenAIWire().stream_decoder()
     copied = json.loads(json.dumps(events))  # the decoder writes into what it is given
     try:
-        return repr([chunk for event in copied for chunk in decoder.decode(event)])
+        chunks = [chunk for event in copied for chunk in decoder.decode(event)]
+        models = [chunk.response_model for chunk in chunks]
+        return repr((list(rendered(chunks)), models))
     except (UpstreamError, KeyError, TypeError, AttributeError) as error:
         return repr(error)
 

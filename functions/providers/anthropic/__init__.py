@@ -12,6 +12,7 @@ from functions.providers.anthropic.betas import beta_headers
 from functions.providers.anthropic.decode import decode_answer
 from functions.providers.anthropic.encode import dropped_params, encode_request
 from functions.providers.anthropic.stream import AnthropicStream
+from functions.providers.parts import refuse_custom_tools
 from functions.providers.sdk import SdkClient
 from functions.providers.upstream import ProviderUpstream
 
@@ -24,6 +25,7 @@ class AnthropicWire:
     def encode(self, request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
         """Give the body."""
         with malformed_requests():
+            refuse_custom_tools(request.body, "anthropic")
             return encode_request(request, deployment)
 
     def headers(self, request: ChatRequest, body: Mapping[str, Any]) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from functions.providers.google.embeddings import decode_embeddings, encode_embe
 from functions.providers.google.encode import encode_request
 from functions.providers.google.parameters import dropped_params
 from functions.providers.google.stream import GoogleStream
+from functions.providers.parts import refuse_custom_tools
 from functions.providers.upstream import ProviderUpstream
 
 
@@ -21,6 +22,7 @@ class GoogleWire:
 
     def encode(self, request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
         """Give the body."""
+        refuse_custom_tools(request.body, "gemini")
         return encode_request(request, deployment)
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ class CandidateReader:
         self._is_empty = False
         if self._partial and "functionCall" not in part:
             self._close_partial(delta)
-        if "text" in part and part.keys() <= {"text", "thought", "thoughtSignature"}:
+        if "text" in part:
             self._add_text(part, delta)
         elif "functionCall" in part:
             self._add_call(part, delta)
@@ -104,8 +104,9 @@ class CandidateReader:
             self._texts.append(text)
             self._at += len(text)
             delta["content"] = delta.get("content", "") + text
-        if "thoughtSignature" in part:
-            self._mark(delta, {name: value for name, value in part.items() if name != "text"})
+        if not part.keys() <= {"text", "thought"}:
+            rest = {name: value for name, value in part.items() if name != "text"}
+            self._mark(delta, rest if rest.keys() <= {"thought", "thoughtSignature"} else {**rest, "text": ""})
 
     def _add_thought(self, text: str, delta: dict[str, Any]) -> None:
         blocks: list[dict[str, Any]] = delta.setdefault("thinking_blocks", [])

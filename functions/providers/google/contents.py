@@ -1,7 +1,6 @@
 """OpenAI's messages as Google's turns. Source: https://ai.google.dev/api/caching#Content"""
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any, cast
 
 import orjson
@@ -89,17 +88,15 @@ def _says_something(part: Mapping[str, Any]) -> bool:
 def _model_parts(message: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
     """Give a turn of the model as it was written, as far as the client has kept it."""
     content: Any = message.get("content")
-    text = content if isinstance(content, str) else plain_text(content)
-    images = [_image(image) for image in message.get("images") or ()]
-    calls = [
-        _function_call(call, f"{path}.tool_calls[{index}]")
-        for index, call in enumerate(message.get("tool_calls") or ())
-    ]
+    text: str = (content if isinstance(content, str) else plain_text(content)) or message.get("refusal") or ""
+    media = [*(_image(image) for image in message.get("images") or ()), *_audio(message.get("audio"))]
+    calls = [_function_call(call, path, index) for index, call in enumerate(message.get("tool_calls") or ())]
     if not message.get("thinking_blocks") and not message.get("provider_specific_fields"):
-        return [*([{"text": text}] if text else []), *images, *calls]
-    thoughts = interleaved(_thoughts(message), marks_of(message, thought=True), thought=True)
-    texts = interleaved(text, marks_of(message, thought=False))
-    return [*thoughts, *texts, *images, *calls]
+        return [*([{"text": text}] if text else []), *media, *calls]
+    marks = marks_of(message)
+    thoughts = interleaved(_thoughts(message), [mark for mark in marks if mark.get("thought")], thought=True)
+    texts = interleaved(text, [mark for mark in marks if not mark.get("thought")])
+    return [*thoughts, *texts, *media, *calls]
 
 
 def _thoughts(message: Mapping[str, Any]) -> str:
@@ -116,22 +113,22 @@ def _image(image: Mapping[str, Any]) -> dict[str, Any]:
     return {**part, "thoughtSignature": signature} if signature else part
 
 
-def _function_call(call: Mapping[str, Any], path: str) -> dict[str, Any]:
+def _audio(audio: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Give audio that Gemini made; of another model's there is only the id, which says nothing here."""
+    if not audio or "mime_type" not in audio:
+        return []
+    return [{"inlineData": {"mimeType": audio["mime_type"], "data": audio["data"]}}]
+
+
+def _function_call(call: Mapping[str, Any], path: str, index: int) -> dict[str, Any]:
     call_id, signature = unsigned_id(call["id"])
     function = call["function"]
-    arguments = _arguments(function["arguments"], f"{path}.function.arguments")
+    arguments = _object(function["arguments"] or "{}")
+    if arguments is None:
+        where = f"{path}.tool_calls[{index}].function.arguments"
+        raise BadRequest(f"{where} is not a JSON object.", param=where)
     part: dict[str, Any] = {"functionCall": {"id": call_id, "name": function["name"], "args": arguments}}
     return {**part, "thoughtSignature": signature} if signature else part
-
-
-def _arguments(text: str, path: str) -> dict[str, Any]:
-    try:
-        arguments: Any = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise BadRequest(f"{path} is not a JSON object.", param=path)
-    return cast("dict[str, Any]", arguments)
 
 
 def _function_response(
@@ -163,10 +160,17 @@ def _fits_into_result(part: Mapping[str, Any], capabilities: Mapping[str, Any]) 
 
 def _result(text: str) -> dict[str, Any]:
     """Give a tool's result as the object that the wire wants; a text goes under `output`, as Google documents."""
-    if text.lstrip().startswith("{"):
-        with suppress(orjson.JSONDecodeError):
-            return orjson.loads(text)
-    return {"output": text}
+    result = _object(text) if text.lstrip().startswith("{") else None
+    return {"output": text} if result is None else result
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """Parse a JSON object, or give nothing where it is none."""
+    try:
+        value: Any = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def _sign_foreign_calls(turns: list[dict[str, Any]]) -> None:

@@ -4,6 +4,7 @@ Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentRespons
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -12,11 +13,12 @@ from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Answer
 from functions.providers.google.candidate import CandidateReader
 from functions.providers.google.finish import BLOCKED_PROMPT
+from functions.providers.google.signatures import FIELD
 from functions.providers.google.usage import usage_of
 
 _HANDLED = frozenset({"candidates", "usageMetadata", "modelVersion", "responseId", "createTime"})
 _SERVICE_TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}  # Google's → OpenAI's
-_OF_LISTS = ("tool_calls", "thinking_blocks", "images", "annotations")
+_LISTS = ("tool_calls", "thinking_blocks", "images", "annotations")
 
 
 def decode_answer(body: Mapping[str, Any], new_call_id: Callable[[], str]) -> Answer:
@@ -47,8 +49,8 @@ def metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:
 def extra_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """Give OpenAI's further fields of an answer: when it was made (Unix seconds), and at which service tier."""
     extra: dict[str, Any] = {}
-    if created := body.get("createTime"):
-        extra["created"] = int(datetime.fromisoformat(created).timestamp())
+    with suppress(KeyError, ValueError):
+        extra["created"] = int(datetime.fromisoformat(body["createTime"]).timestamp())
     usage: Mapping[str, Any] = body.get("usageMetadata") or {}
     if tier := _SERVICE_TIERS.get(str(usage.get("serviceTier")).lower()):
         extra["service_tier"] = tier
@@ -63,7 +65,8 @@ def _choice(
     reader.add_metadata(metadata)
     choice = reader.read(candidate if candidate.get("finishReason") else {**candidate, "finishReason": "STOP"})
     delta: dict[str, Any] = choice.pop("delta")
-    for name in _OF_LISTS:
-        for entry in delta.get(name) or ():
+    fields: dict[str, Any] = delta.get("provider_specific_fields") or {}
+    for entries in (*(delta.get(name) for name in _LISTS), fields.get(FIELD)):
+        for entry in entries or ():
             del entry["index"]
     return {**choice, "message": {"role": "assistant", "content": None, **delta}}

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import orjson
 
-from functions.gateway.errors import BadRequest
+from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.google.contents import contents_of, system_parts
 from functions.providers.google.parameters import (
@@ -47,13 +47,12 @@ def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, An
 
 
 def _turns(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the conversation; instructions that stand alone become its only turn, as Google wants one."""
+    """Give the conversation, which must have a turn, even of an empty text."""
     system = system_parts(asked["messages"])
     contents = contents_of(asked["messages"], capabilities)
     if _is_instructed(asked, capabilities):
         system.append({"text": _json_instruction(asked)})
-    if not contents and system:
-        return {"contents": [{"role": "user", "parts": system}]}
+    contents = contents or [{"role": "user", "parts": [{"text": ""}]}]
     return {"contents": contents, **({"systemInstruction": {"parts": system}} if system else {})}
 
 
@@ -77,8 +76,14 @@ def _generation_config(asked: Mapping[str, Any], capabilities: Mapping[str, Any]
 
 
 def _speech(audio: Any) -> dict[str, Any]:
-    """Give the voice. OpenAI's may also be `{"id": …}`."""
-    voice: Any = cast("dict[str, Any]", audio).get("voice") if isinstance(audio, dict) else None
+    """Give the voice. OpenAI's may also be `{"id": …}`. Raises `BadRequest`, `UpstreamError`.
+
+    Gemini speaks PCM of 24 kHz, which is OpenAI's `pcm16` (https://ai.google.dev/gemini-api/docs/speech-generation).
+    """
+    wish = cast("dict[str, Any]", audio) if isinstance(audio, dict) else {}
+    voice: Any = wish.get("voice")
+    if wish.get("format", "pcm16") != "pcm16":
+        raise UpstreamError("unsupported_content", "audio.format: gemini gives pcm16 alone")
     name: Any = cast("dict[str, Any]", voice).get("id") if isinstance(voice, dict) else voice
     if not isinstance(name, str):
         raise BadRequest("audio.voice must name one of Google's voices, such as 'Kore'.", param="audio.voice")

@@ -4,13 +4,13 @@ from functions.gateway.errors import UpstreamError
 
 # Whatever is not named here, such as a reason of tomorrow, has cut the answer off: a filter.
 _FINISH_REASONS = {"STOP": "stop", "MAX_TOKENS": "length", "FINISH_REASON_UNSPECIFIED": "stop"}
-_ORDINARY = frozenset({"STOP", "MAX_TOKENS"})
 _FAILURES = frozenset({
     "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE",
     "MISSING_THOUGHT_SIGNATURE", "NO_IMAGE", "IMAGE_OTHER", "OTHER",
 })  # fmt: skip
 
 BLOCKED_PROMPT = "PROMPT_BLOCKED"  # ours, for an answer that has no candidate because its prompt was blocked
+_ORDINARY = frozenset({"STOP", "MAX_TOKENS", BLOCKED_PROMPT})
 
 
 def finish_reason(reason: str, message: str | None, *, has_calls: bool) -> str:
@@ -22,5 +22,5 @@ def finish_reason(reason: str, message: str | None, *, has_calls: bool) -> str:
 
 
 def is_ordinary(reason: str) -> bool:
-    """Say whether OpenAI's word says as much as Google's."""
+    """Say whether OpenAI's word, or what else is said, says as much as Google's."""
     return reason in _ORDINARY

@@ -34,8 +34,8 @@ def _supported(grounding: Mapping[str, Any], raw: bytes) -> Iterator[dict[str, A
 
 def _source(chunks: list[dict[str, Any]], index: int) -> Mapping[str, Any]:
     """Give what a chunk is of: `web`, `maps`, `image` or `retrievedContext`."""
-    sources: Any = chunks[index].values() if index < len(chunks) else ()
-    return next((source for source in sources if isinstance(source, dict)), {})
+    sources: list[dict[str, Any]] = list(chunks[index].values()) if index < len(chunks) else []
+    return sources[0] if sources else {}
 
 
 def _annotation(source: Mapping[str, Any], segment: Mapping[str, Any], raw: bytes) -> dict[str, Any]:

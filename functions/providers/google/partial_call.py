@@ -53,7 +53,8 @@ def _put(holder: Any, steps: list[str | int], value: Any) -> None:
 
 def _entered(holder: Any, step: str | int, fresh: Any) -> Any:
     if isinstance(step, int):
-        while len(holder) <= step:
-            holder.append(fresh)
+        holder += [None] * (step + 1 - len(holder))
+        if holder[step] is None:
+            holder[step] = fresh
         return holder[step]
     return holder.setdefault(step, fresh)

@@ -1,0 +1,427 @@
+"""What Google is asked for a Chat Completions request."""
+
+from typing import Any
+
+import pytest
+
+from functions.gateway.errors import BadRequest, UpstreamError
+from functions.providers.google.encode import encode_request
+from functions.providers.google.signatures import PLACEHOLDER
+from tests.unit.providers.google_bodies import GEMINI_2_5, GEMINI_3, LOOK, calling, encoded, gemini, request_of, result
+
+PNG = "data:image/png;base64,iVBORw0KGgo="
+INLINE_PNG = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
+ASKS = {"role": "user", "content": "Look"}
+
+
+def parts_of_user(*parts: dict[str, Any]) -> list[dict[str, Any]]:
+    return encoded({"role": "user", "content": list(parts)})["contents"][0]["parts"]
+
+
+# --- messages --------------------------------------------------------------------------------------
+
+
+def test_instructions_become_the_system_instruction_wherever_they_stand() -> None:
+    body = encoded({"role": "system", "content": "Be brief"}, ASKS, {"role": "developer", "content": "Be kind"})
+
+    assert body["systemInstruction"] == {"parts": [{"text": "Be brief"}, {"text": "Be kind"}]}
+    assert body["contents"] == [{"role": "user", "parts": [{"text": "Look"}]}]
+
+
+def test_instructions_alone_are_asked_with_an_empty_turn() -> None:
+    assert encoded({"role": "system", "content": "Tell a joke"})["contents"] == [
+        {"role": "user", "parts": [{"text": ""}]}
+    ]
+
+
+def test_neighbours_of_one_role_become_one_turn() -> None:
+    assert encoded(ASKS, ASKS)["contents"] == [{"role": "user", "parts": [{"text": "Look"}, {"text": "Look"}]}]
+
+
+def test_an_assistants_last_message_is_a_prefill() -> None:
+    assert encoded(ASKS, {"role": "assistant", "content": "I see"})["contents"][1] == {
+        "role": "model",
+        "parts": [{"text": "I see"}],
+    }
+
+
+def test_an_echoed_refusal_is_text() -> None:
+    contents = encoded(ASKS, {"role": "assistant", "content": None, "refusal": "No."}, ASKS)["contents"]
+
+    assert contents[1]["parts"] == [{"text": "No."}]
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        ({"type": "image_url", "image_url": {"url": PNG}}, INLINE_PNG),
+        (
+            {"type": "image_url", "image_url": {"url": "https://example.com/cat.webp?size=2", "detail": "low"}},
+            {"fileData": {"fileUri": "https://example.com/cat.webp?size=2", "mimeType": "image/webp"}},
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": "https://example.com/cat"}},
+            {"fileData": {"fileUri": "https://example.com/cat", "mimeType": "image/jpeg"}},
+        ),
+        (
+            {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
+            {"inlineData": {"mimeType": "audio/wav", "data": "UklGRg=="}},
+        ),
+        (
+            {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}},
+            {"inlineData": {"mimeType": "application/pdf", "data": "JVBERi0="}},
+        ),
+        (
+            {"type": "file", "file": {"file_id": "files/abc", "filename": "a.pdf"}},
+            {
+                "fileData": {
+                    "fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc",
+                    "mimeType": "application/pdf",
+                }
+            },
+        ),
+        (
+            {"type": "file", "file": {"file_id": "https://youtu.be/lCdaVNyHtjU"}},
+            {"fileData": {"fileUri": "https://youtu.be/lCdaVNyHtjU"}},
+        ),
+        (
+            {"type": "file", "file": {"file_id": "gs://bucket/film", "format": "video/mp4"}},
+            {"fileData": {"fileUri": "gs://bucket/film", "mimeType": "video/mp4"}},
+        ),
+        (
+            {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}, "video_metadata": {"fps": 2}},
+            {"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}, "videoMetadata": {"fps": 2}},
+        ),
+    ],
+)
+def test_media_go_inline_or_by_their_address(part: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert parts_of_user(part) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("part", "where"),
+    [
+        ({"type": "image_url", "image_url": {"url": "data:image/png,raw"}}, "image_url.url"),
+        ({"type": "image_url", "image_url": {"url": "cat.png"}}, "image_url.url"),
+        ({"type": "image_url", "image_url": {"url": "http://127.0.0.1/cat.png"}}, "image_url.url"),
+        ({"type": "image_url", "image_url": {"url": "http://[::1]/cat.png"}}, "image_url.url"),
+        ({"type": "image_url", "image_url": {"url": "https://10.1.2.3/cat.png"}}, "image_url.url"),
+        ({"type": "image_url", "image_url": {"url": "https://169.254.169.254/latest"}}, "image_url.url"),
+        ({"type": "image_url", "image_url": {"url": "http://metadata.google.internal/x"}}, "image_url.url"),
+        ({"type": "image_url", "image_url": {"url": "http://localhost:8080/x"}}, "image_url.url"),
+        ({"type": "input_audio", "input_audio": {"data": "UklGRg=="}}, "input_audio.format"),
+        ({"type": "file", "file": {"file_data": "JVBERi0="}}, "file.file_data"),
+        ({"type": "file", "file": {}}, "file"),
+    ],
+)
+def test_broken_media_name_their_field(part: dict[str, Any], where: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parts_of_user({"type": "text", "text": "See"}, part)
+
+    assert caught.value.param == f"messages[0].content[1].{where}"
+
+
+def test_content_of_an_unknown_type_is_for_another_model() -> None:
+    with pytest.raises(UpstreamError, match="unsupported_content"):
+        parts_of_user({"type": "hologram"})
+
+
+# --- calls and results -----------------------------------------------------------------------------
+
+
+def test_results_of_parallel_calls_are_one_turn() -> None:
+    body = encoded(ASKS, calling(("c1", "{}"), ("c2", "")), result("c1", '{"a": 1}'), result("c2", "[2]"))
+
+    assert body["contents"][2] == {
+        "role": "user",
+        "parts": [
+            {"functionResponse": {"id": "c1", "name": "look", "response": {"a": 1}}},
+            {"functionResponse": {"id": "c2", "name": "look", "response": {"output": "[2]"}}},
+        ],
+    }
+
+
+@pytest.mark.parametrize("arguments", ["{", "[]", "1"])
+def test_arguments_that_are_no_object_name_their_field(arguments: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        encoded(ASKS, calling(("c1", "{}"), ("c2", arguments)), result("c1", "ok"), result("c2", "ok"))
+
+    assert caught.value.param == "messages[1].tool_calls[1].function.arguments"
+
+
+def test_a_result_that_nothing_called_names_its_field() -> None:
+    with pytest.raises(BadRequest) as caught:
+        encoded(ASKS, result("c9", "ok"))
+
+    assert caught.value.param == "messages[1].tool_call_id"
+
+
+def test_a_signature_comes_back_out_of_the_id() -> None:
+    called = calling(("c1__thought__ab-_cd==", "{}"))
+
+    _, turn, answer = encoded(ASKS, called, result("c1__thought__ab-_cd==", "ok"), capabilities=GEMINI_3)["contents"]
+
+    assert turn["parts"] == [{"functionCall": {"id": "c1", "name": "look", "args": {}}, "thoughtSignature": "ab+/cd=="}]
+    assert answer["parts"][0]["functionResponse"]["id"] == "c1"
+
+
+def test_a_foreign_call_has_the_placeholder_only_where_the_model_insists() -> None:
+    messages = (ASKS, calling(("toolu_1", "{}")), result("toolu_1", "ok"))
+
+    insisting = encoded(*messages, capabilities=GEMINI_3)["contents"][1]["parts"]
+    lenient = encoded(*messages, capabilities=GEMINI_2_5)["contents"][1]["parts"]
+
+    assert [part.get("thoughtSignature") for part in insisting + lenient] == [PLACEHOLDER, None]
+
+
+def test_thinking_of_another_model_is_left_out() -> None:
+    claude = {"thinking_blocks": [{"type": "thinking", "thinking": "Hm", "signature": "EqQB"}], "content": "Yes"}
+
+    assert encoded(ASKS, {"role": "assistant", **claude}, ASKS)["contents"][1]["parts"] == [{"text": "Yes"}]
+
+
+def test_malformed_marks_of_an_echo_are_left_out() -> None:
+    fields = {"provider_specific_fields": {"gemini_parts": [{"at": "0"}, 7, {"at": 1, "thoughtSignature": "s"}]}}
+
+    assert encoded(ASKS, {"role": "assistant", "content": "Yes", **fields})["contents"][1]["parts"] == [
+        {"text": "Y", "thoughtSignature": "s"},
+        {"text": "es"},
+    ]
+
+
+IMAGE_RESULT = [{"type": "text", "text": "Done"}, {"type": "image_url", "image_url": {"url": PNG}}]
+
+
+def test_an_image_of_a_result_is_inside_of_it() -> None:
+    body = encoded(ASKS, calling(("c1", "{}")), result("c1", IMAGE_RESULT), capabilities=GEMINI_3)
+
+    response = {"id": "c1", "name": "look", "response": {"output": "Done"}, "parts": [INLINE_PNG]}
+    assert body["contents"][2]["parts"] == [{"functionResponse": response}]
+
+
+def test_an_image_of_a_result_follows_all_results_where_the_model_takes_none_inside() -> None:
+    body = encoded(ASKS, calling(("c1", "{}"), ("c2", "{}")), result("c1", IMAGE_RESULT), result("c2", "ok"))
+
+    kinds = [next(iter(part)) for part in body["contents"][2]["parts"]]
+    assert kinds == ["functionResponse", "functionResponse", "text", "inlineData"]
+
+
+# --- tools -----------------------------------------------------------------------------------------
+
+
+def test_a_function_has_its_json_schema() -> None:
+    parameters = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1, "exclusiveMaximum": 9}}}
+    tool = {"type": "function", "function": {"name": "f", "description": "d", "parameters": parameters}}
+
+    assert encoded(tools=[tool])["tools"] == [
+        {"functionDeclarations": [{"name": "f", "description": "d", "parametersJsonSchema": parameters}]}
+    ]
+
+
+def test_schemas_keep_their_meaning_where_google_has_no_keyword() -> None:
+    properties = {
+        "kind": {"const": "cat"},
+        "pet": {"$ref": "#/$defs/Pet", "description": "Mine"},
+        "one": {"allOf": [{"type": "string"}], "title": "One"},
+        "list": {"type": "array", "items": {"anyOf": [{"const": 1}, {"type": "null"}]}},
+    }
+    schema = {"type": "object", "properties": properties, "$defs": {"Pet": {"type": "object"}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+
+    sent = encoded(tools=[tool])["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"]
+
+    assert sent["properties"] == {
+        "kind": {"enum": ["cat"]},
+        "pet": {"anyOf": [{"$ref": "#/$defs/Pet"}], "description": "Mine"},
+        "one": {"type": "string", "title": "One"},
+        "list": {"type": "array", "items": {"anyOf": [{"enum": [1]}, {"type": "null"}]}},
+    }
+    assert schema["properties"] is properties
+    assert properties["kind"] == {"const": "cat"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "where"),
+    [
+        ({"type": "array"}, "type"),
+        ({"type": "object", "properties": {"a": {"$ref": "#/$defs/Missing"}}}, "properties.a.$ref"),
+        ({"type": "object", "properties": {"a": {"$ref": "https://example.com/s"}}}, "properties.a.$ref"),
+    ],
+)
+def test_a_schema_that_google_cant_take_names_its_field(parameters: dict[str, Any], where: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        encoded(tools=[LOOK, {"type": "function", "function": {"name": "f", "parameters": parameters}}])
+
+    assert caught.value.param == f"tools[1].function.parameters.{where}"
+
+
+def test_tools_that_google_runs_pass_through() -> None:
+    assert encoded(tools=[{"google_search": {}}, {"codeExecution": {}}])["tools"] == [
+        {"googleSearch": {}},
+        {"codeExecution": {}},
+    ]
+
+
+def test_functions_beside_googles_tools_ask_for_their_invocations() -> None:
+    body = encoded(tools=[LOOK, {"urlContext": {}}], capabilities=GEMINI_3)
+
+    assert body["toolConfig"] == {"includeServerSideToolInvocations": True}
+
+
+def test_tools_of_another_provider_are_for_another_model() -> None:
+    with pytest.raises(UpstreamError, match=r"tools\[0\]"):
+        encoded(tools=[{"type": "web_search_20250305", "name": "web_search"}])
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ("auto", {"mode": "AUTO"}),
+        ("none", {"mode": "NONE"}),
+        ("required", {"mode": "ANY"}),
+        ({"type": "function", "function": {"name": "look"}}, {"mode": "ANY", "allowedFunctionNames": ["look"]}),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [LOOK]}},
+            {"mode": "VALIDATED", "allowedFunctionNames": ["look"]},
+        ),
+    ],
+)
+def test_a_tool_choice_becomes_the_mode(choice: Any, expected: dict[str, Any]) -> None:
+    assert encoded(tools=[LOOK], tool_choice=choice)["toolConfig"] == {"functionCallingConfig": expected}
+
+
+def test_strict_functions_are_validated_where_the_model_can() -> None:
+    strict = {"type": "function", "function": {**LOOK["function"], "strict": True}}
+
+    assert encoded(tools=[strict], capabilities=GEMINI_3)["toolConfig"]["functionCallingConfig"]["mode"] == "VALIDATED"
+    assert "toolConfig" not in encoded(tools=[strict, LOOK], capabilities=GEMINI_3)
+    assert "toolConfig" not in encoded(tools=[strict])
+
+
+# --- the form of the answer ------------------------------------------------------------------------
+
+JSON_SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": {"type": "object"}}}
+
+
+def test_a_json_schema_is_native() -> None:
+    assert encoded(response_format=JSON_SCHEMA)["generationConfig"] == {
+        "responseMimeType": "application/json",
+        "responseJsonSchema": {"type": "object"},
+    }
+
+
+def test_any_json_has_only_its_media_type() -> None:
+    assert encoded(response_format={"type": "json_object"})["generationConfig"] == {
+        "responseMimeType": "application/json"
+    }
+
+
+def test_a_json_schema_beside_functions_is_native_where_the_model_can_combine_them() -> None:
+    config = encoded(response_format=JSON_SCHEMA, tools=[LOOK], capabilities=GEMINI_3)["generationConfig"]
+
+    assert config["responseJsonSchema"] == {"type": "object"}
+
+
+def test_a_json_schema_beside_functions_is_an_instruction_where_the_model_cant() -> None:
+    body = encoded(response_format=JSON_SCHEMA, tools=[LOOK], capabilities=GEMINI_2_5)
+
+    assert "generationConfig" not in body
+    assert '{"type":"object"}' in body["systemInstruction"]["parts"][0]["text"]
+
+
+# --- thinking --------------------------------------------------------------------------------------
+
+PRO_2_5 = {"thinking_budget": {"min": 128, "max": 32_768, "off": False}}
+FLASH_3 = {"thinking_levels": ["minimal", "low", "medium", "high"]}
+PRO_3 = {"thinking_levels": ["low", "high"]}
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "effort", "expected"),
+    [
+        (GEMINI_2_5, "none", {"thinkingBudget": 0}),
+        (PRO_2_5, "none", {"thinkingBudget": 128}),
+        (GEMINI_2_5, "minimal", {"thinkingBudget": 1024, "includeThoughts": True}),
+        (GEMINI_2_5, "medium", {"thinkingBudget": 8192, "includeThoughts": True}),
+        (PRO_2_5, "high", {"thinkingBudget": 24_576, "includeThoughts": True}),
+        (PRO_2_5, "xhigh", {"thinkingBudget": 32_768, "includeThoughts": True}),
+        (FLASH_3, "none", {"thinkingLevel": "minimal"}),
+        (FLASH_3, "minimal", {"thinkingLevel": "minimal", "includeThoughts": True}),
+        (PRO_3, "minimal", {"thinkingLevel": "low", "includeThoughts": True}),
+        (PRO_3, "medium", {"thinkingLevel": "high", "includeThoughts": True}),
+        (PRO_3, "max", {"thinkingLevel": "high", "includeThoughts": True}),
+    ],
+)
+def test_an_effort_is_a_level_or_a_budget(capabilities: Any, effort: str, expected: dict[str, Any]) -> None:
+    body = encoded(reasoning_effort=effort, capabilities=capabilities)
+
+    assert body["generationConfig"]["thinkingConfig"] == expected
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "thinking", "expected"),
+    [
+        (GEMINI_2_5, {"type": "enabled", "budget_tokens": 2000}, {"thinkingBudget": 2000, "includeThoughts": True}),
+        (GEMINI_2_5, {"type": "enabled", "budget_tokens": 90_000}, {"thinkingBudget": 24_576, "includeThoughts": True}),
+        (PRO_2_5, {"type": "enabled", "budget_tokens": 7}, {"thinkingBudget": 128, "includeThoughts": True}),
+        (PRO_2_5, {"type": "disabled"}, {"thinkingBudget": 128}),
+        (GEMINI_2_5, {"type": "adaptive"}, {"includeThoughts": True}),
+        (FLASH_3, {"type": "enabled", "budget_tokens": 1000}, {"thinkingLevel": "low", "includeThoughts": True}),
+        (FLASH_3, {"type": "enabled", "budget_tokens": 99_999}, {"thinkingLevel": "high", "includeThoughts": True}),
+        (FLASH_3, {"type": "disabled"}, {"thinkingLevel": "minimal"}),
+    ],
+)
+def test_thinking_keeps_to_what_the_model_takes(capabilities: Any, thinking: Any, expected: dict[str, Any]) -> None:
+    assert encoded(thinking=thinking, capabilities=capabilities)["generationConfig"]["thinkingConfig"] == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"reasoning_effort": "huge"}, "reasoning_effort"),
+        ({"thinking": {"type": "on"}}, "thinking.type"),
+        ({"thinking": {"type": "enabled", "budget_tokens": "many"}}, "thinking.budget_tokens"),
+    ],
+)
+def test_a_wish_that_means_nothing_names_its_field(body: dict[str, Any], where: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        encode_request(request_of(**body), gemini(GEMINI_2_5))
+
+    assert caught.value.param == where
+
+
+# --- Google's own ----------------------------------------------------------------------------------
+
+
+def test_googles_own_parameters_pass_through_in_either_case() -> None:
+    body = encoded(
+        safety_settings=[{"category": "X"}],
+        cachedContent="cachedContents/1",
+        labels={"team_name": "a"},
+        media_resolution="MEDIA_RESOLUTION_LOW",
+        tools=[LOOK],
+        tool_choice="auto",
+        tool_config={"retrieval_config": {"languageCode": "en"}},
+    )
+
+    assert body["safetySettings"] == [{"category": "X"}]
+    assert body["cachedContent"] == "cachedContents/1"
+    assert body["labels"] == {"team_name": "a"}
+    assert body["generationConfig"] == {"mediaResolution": "MEDIA_RESOLUTION_LOW"}
+    assert body["toolConfig"] == {
+        "functionCallingConfig": {"mode": "AUTO"},
+        "retrievalConfig": {"languageCode": "en"},
+    }
+
+
+def test_googles_own_configuration_outranks_the_translated_one() -> None:
+    body = encoded(
+        temperature=1, max_tokens=5, generationConfig={"temperature": 0, "image_config": {"aspectRatio": "1:1"}}
+    )
+
+    assert body["generationConfig"] == {"temperature": 0, "maxOutputTokens": 5, "imageConfig": {"aspectRatio": "1:1"}}
+
+
+def test_another_audio_format_than_geminis_is_for_another_model() -> None:
+    with pytest.raises(UpstreamError, match=r"audio\.format"):
+        encoded(modalities=["audio"], audio={"voice": "Kore", "format": "mp3"})
