@@ -31,7 +31,7 @@ def check_tools(body: Mapping[str, Any]) -> None:
     names: set[str] = set()
     for position, tool in enumerate(body.get("tools") or ()):
         kind = tool.get("type")
-        if kind in ("function", "custom"):
+        if kind in ("function", "custom") and kind in tool:
             path = f"tools[{position}].{kind}"
             _check_definition(tool[kind], path, names)
     for position, function in enumerate(body.get("functions") or ()):

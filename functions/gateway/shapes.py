@@ -3,10 +3,9 @@
 Source: https://platform.openai.com/docs/api-reference/chat/create, …/embeddings/create
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Required, cast
 
-import orjson
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, with_config
 from pydantic_core import ErrorDetails, from_json
@@ -142,20 +141,25 @@ class _CustomToolCall(TypedDict):
     custom: _CalledCustomTool
 
 
-def _kind(default: str | None, *known: str, other: str | None = None) -> Callable[[Any], str | None]:
-    """Tell an object by its `type`, in words that can't be taken for one of its fields."""
+def _kind_of_call(value: Any) -> str | None:
+    """Tell a call by its `type`, in words that can't be taken for one of its fields."""
+    given: Any = cast("dict[str, Any]", value).get("type", "function") if isinstance(value, dict) else "function"
+    return {"function": "a function", "custom": "a custom"}.get(str(given))
 
-    def kind(value: Any) -> str | None:
-        if not isinstance(value, dict):
-            return f"a {known[0]}"
-        given: Any = cast("dict[str, Any]", value).get("type", default)
-        return f"a {given}" if given in known else other
 
-    return kind
+def _kind_of_tool(value: Any) -> str:
+    if not isinstance(value, dict):
+        return "a function"
+    tool = cast("dict[str, Any]", value)
+    if tool and not tool.keys() & {"type", "function", "custom"}:
+        return "Google's"
+    is_anthropics = "input_schema" in tool  # whose own tools may be of type `custom` too
+    kinds = {"function": "a function", "custom": "a provider's" if is_anthropics else "a custom"}
+    return kinds.get(str(tool.get("type")), "a provider's")
 
 
 _BY_KIND = Discriminator(
-    _kind("function", "function", "custom"),
+    _kind_of_call,
     custom_error_type="kind",
     custom_error_message="must be 'function' or 'custom'",
 )
@@ -223,12 +227,6 @@ class _GooglesTool(TypedDict):
     """A tool that Google runs itself, which has no type: `{"googleSearch": {}}`."""
 
 
-def _tool_kind(value: Any) -> str | None:
-    if isinstance(value, dict) and value and not value.keys() & {"type", "function", "custom"}:
-        return "Google's"
-    return _kind(None, "function", "custom", other="a provider's")(value)
-
-
 @_open
 class _Named(TypedDict):
     name: Name
@@ -285,7 +283,7 @@ _Tool = Annotated[
     | Annotated[_CustomTool, Tag("a custom")]
     | Annotated[_ProvidersTool, Tag("a provider's")]
     | Annotated[_GooglesTool, Tag("Google's")],
-    Discriminator(_tool_kind),
+    Discriminator(_kind_of_tool),
 ]
 _Choice = Annotated[
     Annotated[Literal["none", "auto", "required"], Tag("a string")]
@@ -390,31 +388,22 @@ def read_embedding_body(raw: bytes) -> dict[str, Any]:
 
 def _read(shape: TypeAdapter[Any], raw: bytes) -> dict[str, Any]:
     try:
-        body: dict[str, Any] = shape.validate_json(raw)
-    except ValidationError as error:
-        raise _bad_request(error.errors(include_url=False, include_input=False)[0], raw) from None
-    if b"NaN" in raw or b"Infinity" in raw:
-        _refuse_what_is_no_json(raw)
-    return body
-
-
-def _refuse_what_is_no_json(raw: bytes) -> None:
-    """Refuse numbers that JSON doesn't have: the parser takes them, no provider does."""
-    try:
-        orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
+        body: Any = from_json(raw, allow_inf_nan=False)
+    except ValueError as error:  # also where it is nested too deeply for what follows
         raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    try:
+        return shape.validate_python(body)
+    except ValidationError as error:
+        raise _bad_request(error.errors(include_url=False, include_input=False)[0], body) from None
 
 
-def _bad_request(fault: ErrorDetails, raw: bytes) -> BadRequest:
+def _bad_request(fault: ErrorDetails, body: Any) -> BadRequest:
     context = fault.get("ctx", {})
-    if fault["type"] == "json_invalid":
-        return BadRequest(f"The body is not valid JSON: {context['error']}.", code="invalid_json")
-    param = _path(fault["loc"], from_json(raw), is_missing=fault["type"] == "missing")
-    if "discriminator" in context and fault["type"] != "kind":
-        param += f".{context['discriminator']}".replace("'", "")
+    param = _path(fault["loc"], body, is_missing=fault["type"] == "missing")
     if fault["type"] == "kind":
         param += ".type"
+    elif "discriminator" in context:
+        param += f".{context['discriminator']}".replace("'", "")
     if not param:
         return BadRequest("The body must be a JSON object.", code="invalid_type")
     if fault["type"] in ("missing", "union_tag_not_found"):

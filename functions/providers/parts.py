@@ -63,6 +63,13 @@ def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [tool["function"] for tool in body.get("tools") or ()]
 
 
+def refuse_custom_tools(body: Mapping[str, Any], provider: str) -> None:
+    """Raise `UpstreamError` for OpenAI's tools that take free text, offered or called: another model may have them."""
+    calls = [call for message in body["messages"] for call in message.get("tool_calls") or ()]
+    if any("custom" in tool for tool in (*(body.get("tools") or ()), *calls)):
+        raise UpstreamError("unsupported_content", f"custom tools are not supported by {provider}")
+
+
 def stop_sequences(body: Mapping[str, Any]) -> list[str]:
     """Give `stop` as a list."""
     stop: str | list[str] | None = body.get("stop")

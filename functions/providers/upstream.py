@@ -146,6 +146,8 @@ async def _next(pieces: AsyncIterator[bytes], idle_s: float | None) -> bytes | N
 
 
 def _decoded(decoder: StreamDecoder, data: bytes) -> list[Chunk]:
+    if not data.strip():  # some servers keep the connection alive with these
+        return []
     event = {"type": "[DONE]"} if data == b"[DONE]" else json_object(data)
     with malformed_answers():
         return decoder.decode(event)

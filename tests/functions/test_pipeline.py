@@ -180,6 +180,15 @@ async def test_the_spend_event_says_who_asked_what_answered_and_what_it_cost() -
     assert bench.admission.settled == [75_000]
 
 
+async def test_usage_that_a_provider_does_not_report_is_estimated_billed_and_shown() -> None:
+    bench = Bench(ScriptedUpstream(answer("x" * 40, usage=None)))
+
+    rendered = await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    assert (bench.bus.spend.usage_is_estimated, bench.bus.spend.usage.output_tokens) == (True, 10)
+    assert orjson.loads(rendered.body)["usage"]["completion_tokens"] == 10
+
+
 async def test_a_fallback_is_visible_in_headers_and_in_the_models_name() -> None:
     bench = Bench(ScriptedUpstream(UpstreamError(529, "overloaded")), ScriptedUpstream(answer()))
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from functions.bootstrap import load_catalog
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Chunk
 from functions.providers.anthropic import anthropic_upstream
 from functions.providers.anthropic.decode import decode_answer
+from functions.providers.anthropic.encode import encode_request
 from functions.providers.anthropic.stream import AnthropicStream
 from tests import builders
 from tests.recorded.anthropic_completions import comparable, completion, streamed_completion
@@ -23,6 +25,9 @@ from tests.recorded.replay import ReplayingProvider
 
 SAMPLES = 3  # exchanges per place that are changed to see it mapped
 CLAUDE = builders.deployment("anthropic", "claude-sonnet-4-5")
+THINKING = builders.deployment(
+    "anthropic", "claude-opus-5", model=load_catalog().models["anthropic", "claude-opus-5"]
+)  # by default
 
 
 def exchanges(cassettes: Path, *, stream: bool) -> list[Exchange]:
@@ -62,6 +67,47 @@ async def test_every_recorded_stream_adds_up_to_what_the_whole_answer_is(cassett
         assert comparable(streamed_completion(await ask_for_stream(exchange))) == comparable(whole), exchange.id
         seen += 1
     assert seen > 90
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_is_echoed_goes_back_as_it_came(cassettes: Path, stream: bool) -> None:
+    """A client that gives back the message it was given loses nothing of the provider's blocks."""
+    seen = 0
+    for body in (message_of(events) for events in streams(cassettes)) if stream else whole_answers(cassettes):
+        echoed = completion(decode_answer(copy.deepcopy(body)))["choices"][0]["message"]
+        if is_echoed_whole(body):
+            calls = [block["id"] for block in body["content"] if block["type"] == "tool_use"]
+            results = [{"role": "tool", "tool_call_id": call, "content": "ok"} for call in calls]
+            messages = [{"role": "user", "content": "?"}, echoed, *results, {"role": "user", "content": "!"}]
+
+            asked = builders.chat_request(messages=messages)
+            turn = encode_request(asked, THINKING)["messages"][1]
+
+            assert without_callers(turn["content"]) == without_callers(body["content"]), body["id"]
+            seen += 1
+    assert seen > 90
+
+
+def is_echoed_whole(body: dict[str, Any]) -> bool:
+    """Say whether there is something to echo: neither an empty text nor a call that was cut off is sent."""
+    texts = [block.get("text") for block in body["content"]]
+    return bool(texts) and "" not in texts and body["stop_reason"] != "max_tokens"
+
+
+def whole_answers(cassettes: Path) -> list[dict[str, Any]]:
+    return [exchange.body for exchange in exchanges(cassettes, stream=False)]
+
+
+def without_callers(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A direct call is what a call without a caller is, and no citations are what an empty list of them is."""
+    return [
+        {
+            name: value
+            for name, value in block.items()
+            if (name, value) not in (("caller", {"type": "direct"}), ("citations", []), ("citations", None))
+        }
+        for block in blocks
+    ]
 
 
 def shown(path: FieldPath, kinds: dict[int, str]) -> str:

@@ -46,6 +46,13 @@ def test_reasoning_is_inside_the_output_and_not_counted_twice() -> None:
     assert cost_of(usage, model(output="10", reasoning_output="20")) == 60 * 10_000 + 40 * 20_000
 
 
+def test_audio_in_the_output_is_priced_apart() -> None:
+    usage = Usage(output_tokens=100, audio_output_tokens=40)
+
+    assert cost_of(usage, model(output="10")) == 1_000_000
+    assert cost_of(usage, model(output="10", audio_output="80")) == 60 * 10_000 + 40 * 80_000
+
+
 @pytest.mark.parametrize(("input_tokens", "price"), [(200_000, "1.25"), (200_001, "2.5")])
 def test_long_context_prices_begin_after_their_limit(input_tokens: int, price: str) -> None:
     gemini = CATALOG.models["gemini", "gemini-2.5-pro"]

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from functions.gateway.catalog import Model
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.openai.parameters import effort_of, must_not_reason, refused_params
@@ -16,6 +17,7 @@ _MESSAGE_FIELDS = frozenset({"role", "content", "name", "tool_call_id"})
 _ASSISTANT_FIELDS = frozenset({
     "role", "content", "name", "refusal", "audio", "tool_calls", "function_call", "annotations",
 })  # fmt: skip
+_BARE_FIELDS = frozenset({"role", "content", "name", "tool_calls", "function_call"})  # what every server knows
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom", "index"})
 _TOOL_TYPES = frozenset({"function", "custom"})
 
@@ -29,7 +31,7 @@ def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, An
     body["model"] = deployment.upstream_model
     body["messages"] = [_message(message, abilities) for message in asked["messages"]]
     _put_tools(body)
-    _put_limit(body, abilities)
+    _put_limit(body, deployment.model)
     _put_effort(body, asked, abilities)
     _put_stream_options(body, request)
     return body
@@ -55,7 +57,7 @@ def _message(message: dict[str, Any], abilities: Mapping[str, Any]) -> dict[str,
     """Give a message without what OpenAI would refuse; one that has nothing of the kind is not copied."""
     match message["role"]:
         case "assistant":
-            return _assistant(message)
+            return _assistant(message, _BARE_FIELDS if abilities.get("compatible_server") else _ASSISTANT_FIELDS)
         case "system" | "developer":
             message = _instruction(message, abilities)
         case "tool" if len(message["tool_call_id"]) > _LONGEST_CALL_ID:
@@ -75,8 +77,8 @@ def _instruction(message: dict[str, Any], abilities: Mapping[str, Any]) -> dict[
     return message
 
 
-def _assistant(message: dict[str, Any]) -> dict[str, Any]:
-    kept = _without_foreign_fields(message, _ASSISTANT_FIELDS)
+def _assistant(message: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:
+    kept = _without_foreign_fields(message, fields)
     calls: list[dict[str, Any]] = kept.get("tool_calls") or []
     if all(call.keys() <= _CALL_FIELDS and len(call["id"]) <= _LONGEST_CALL_ID for call in calls):
         return kept
@@ -112,8 +114,8 @@ def _put_tools(body: dict[str, Any]) -> None:
             body.pop("tool_choice", None)
         return
     for tool in tools:
-        if tool.get("type") not in _TOOL_TYPES:
-            kind = tool.get("type") or next(iter(tool), None)
+        kind = tool.get("type") or next(iter(tool))
+        if kind not in _TOOL_TYPES or kind not in tool:
             raise UpstreamError("unsupported_content", f"tools of type {kind!r} are not supported by openai")
     if any("cache_control" in tool or "cache_control" in tool.get("function", ()) for tool in tools):
         body["tools"] = [_tool(tool) for tool in tools]
@@ -124,11 +126,15 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "function": _without_cache_control(kept["function"])} if "function" in kept else kept
 
 
-def _put_limit(body: dict[str, Any], abilities: Mapping[str, Any]) -> None:
-    """Reasoning models refuse `max_tokens`; many compatible servers know no other name.
+def _put_limit(body: dict[str, Any], model: Model) -> None:
+    """Reasoning models refuse `max_tokens`; many compatible servers know no other name. A limit over theirs is a 400.
 
     Source: https://platform.openai.com/docs/api-reference/chat/create#chat-create-max_tokens
     """
+    abilities, highest = model.capabilities, model.max_output_tokens
+    for name in ("max_tokens", "max_completion_tokens"):
+        if highest is not None and (body.get(name) or 0) > highest:
+            body[name] = highest
     if abilities.get("compatible_server"):
         _rename(body, "max_completion_tokens", "max_tokens")
     elif abilities.get("reasoning"):

@@ -21,8 +21,10 @@ PARAMETERS: Mapping[str, Treatment] = {
     "model": Treatment("sent", "the upstream's own name"),
     "stream": _SENT,
     "stream_options": Treatment("sent", "with `include_usage`, which the gateway bills by"),
-    "max_tokens": Treatment("emulated", "`max_completion_tokens` where the model reasons"),
-    "max_completion_tokens": Treatment("sent", "as it is; as `max_tokens` to a compatible server"),
+    "max_tokens": Treatment("sent", "`max_completion_tokens` where the model reasons; at most the model's limit"),
+    "max_completion_tokens": Treatment(
+        "sent", "as it is, at most the model's limit; as `max_tokens` to a compatible server"
+    ),
     "temperature": _UNTIL_REASONING,
     "top_p": _UNTIL_REASONING,
     "top_k": _THEIRS,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from functions.gateway.errors import BadRequest, UpstreamError
+from functions.providers.google import GoogleWire
 from functions.providers.google.encode import encode_request
 from functions.providers.google.signatures import PLACEHOLDER
 from tests.unit.providers.google_bodies import (
@@ -214,6 +215,15 @@ def test_a_signature_of_a_thought_comes_back_where_it_was() -> None:
     ]
 
     assert encoded(ASKS, message_of(*parts), ASKS)["contents"][1]["parts"] == parts
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"thinking_blocks": "Hm"}, {"images": [5]}, {"images": [{"image_url": "x"}]}, {"audio": "x"}],
+)
+def test_an_extension_that_has_another_form_is_a_bad_request(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        GoogleWire().encode(request_of(ASKS, {"role": "assistant", "content": "Yes", **fields}), gemini())
 
 
 def test_malformed_marks_of_an_echo_are_left_out() -> None:

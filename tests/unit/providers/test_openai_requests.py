@@ -114,6 +114,10 @@ def test_a_compatible_server_gets_its_limit_under_the_older_name() -> None:
     assert sent(SERVER, max_completion_tokens=7)["max_tokens"] == 7
 
 
+def test_a_limit_over_the_models_own_is_lowered_to_it() -> None:
+    assert sent(gpt("gpt-4o"), max_tokens=64_000)["max_tokens"] == 16_384
+
+
 def test_other_models_get_their_limit_as_it_is() -> None:
     assert sent(gpt("gpt-4o"), max_tokens=7)["max_tokens"] == 7
 
@@ -255,6 +259,12 @@ def test_what_other_providers_said_beside_an_answer_is_left_out() -> None:
 
     kept = {"role": "assistant", "content": "Hello", "refusal": None, "annotations": [], "audio": {"id": "audio_1"}}
     assert messages(gpt("gpt-4o"), USER, echoed) == [USER, kept]
+
+
+def test_a_compatible_server_is_echoed_only_what_every_server_knows() -> None:
+    echoed = {"role": "assistant", "content": "Hello", "refusal": None, "annotations": [], "audio": None}
+
+    assert messages(SERVER, echoed) == [{"role": "assistant", "content": "Hello"}]
 
 
 def test_foreign_fields_of_calls_are_left_out() -> None:
