@@ -12,7 +12,7 @@ import anyio
 
 from events.codec import encode
 from events.money import NanoUsd, usd
-from events.spend import Attempt, Outcome
+from events.spend import Outcome
 from functions.gateway.config import Config
 from functions.gateway.errors import AllModelsFailed, StoreUnavailable, StreamBroken, UpstreamError
 from functions.gateway.ports import (
@@ -76,7 +76,7 @@ class Completions:
         chain = resolve(request, self._config.deployments, self._config.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold:
-            served = await self._walk(run, chain, partial(self._complete, request), lambda d: d.timeout_s)
+            served = await self._walk(run, chain, partial(self._complete, run), lambda d: d.timeout_s)
             run.follow_answer(served.answer)
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
@@ -93,8 +93,12 @@ class Completions:
         chain = resolve(request, self._config.deployments, self._config.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold, AsyncExitStack() as connection:
-            opening = partial(self._open, request, connection)
-            served = await self._walk(run, chain, opening, lambda d: d.first_token_timeout_s)
+            opening = partial(self._open, run, connection)
+            try:
+                served = await self._walk(run, chain, opening, lambda d: d.first_token_timeout_s)
+            except anyio.get_cancelled_exc_class():
+                await self._record_abandoned(run, hold)
+                raise
             try:
                 headers = self._headers(run, served.deployment, None)
                 yield RenderedStream(headers=headers, events=self._events(run, served, hold))
@@ -104,20 +108,21 @@ class Completions:
                     with suppress(StoreUnavailable):  # logged; there is nobody left to tell
                         await self._record(run, hold, "client_disconnected")
 
-    async def _complete(self, request: ChatRequest, deployment: Deployment) -> Answer:
-        return await self._upstreams[deployment.provider].complete(request, deployment)
+    async def _complete(self, run: Run, deployment: Deployment) -> Answer:
+        run.ask(deployment)
+        return await self._upstreams[deployment.provider].complete(run.request, deployment)
 
-    async def _open(
-        self, request: ChatRequest, connection: AsyncExitStack, deployment: Deployment
-    ) -> AsyncIterator[Chunk]:
+    async def _open(self, run: Run, connection: AsyncExitStack, deployment: Deployment) -> AsyncIterator[Chunk]:
         """Open a stream and wait for its first content; the connection stays open only then."""
+        run.ask(deployment)
         upstream = self._upstreams[deployment.provider]
         async with AsyncExitStack() as attempt:
-            chunks = await attempt.enter_async_context(upstream.stream(request, deployment))
+            chunks = _followed(run, await attempt.enter_async_context(upstream.stream(run.request, deployment)))
             opening: list[Chunk] = []
             async for chunk in chunks:
                 opening.append(chunk)
                 if chunk.has_content:
+                    run.see_first_content(self._clock())
                     connection.push_async_exit(attempt.pop_all())
                     return _chain(opening, chunks)
         raise UpstreamError("invalid_response", "the stream ended without an answer")
@@ -130,12 +135,10 @@ class Completions:
         patience: Callable[[Deployment], float],
     ) -> Served[T]:
         try:
-            served = await walk_chain(chain, ask, patience=patience, clock=self._clock)
-        except AllModelsFailed as error:
-            await self._report_failure(run, error.attempts)
+            return await walk_chain(chain, ask, patience=patience, clock=self._clock, attempts=run.attempts)
+        except AllModelsFailed:
+            await self._report_failure(run)
             raise
-        run.serve(served.deployment, served.attempts, self._clock())
-        return served
 
     async def _events(self, run: Run, served: Served[AsyncIterator[Chunk]], hold: Hold) -> AsyncGenerator[bytes]:
         request = run.request
@@ -147,7 +150,6 @@ class Completions:
         )
         try:
             async for chunk in served.answer:
-                run.follow(chunk)
                 if event := renderer.render(chunk):
                     yield event
             await self._record(run, hold, "completed")
@@ -181,8 +183,16 @@ class Completions:
             raise StoreUnavailable("The answer could not be recorded, so it is withheld. Try again shortly.") from error
         hold.settle(event.cost)
 
-    async def _report_failure(self, run: Run, attempts: tuple[Attempt, ...]) -> None:
-        event = run.failed(attempts, time=self._now(), clock=self._clock())
+    async def _record_abandoned(self, run: Run, hold: Hold) -> None:
+        """Record a request whose client left before the first content, by what its provider said that it bills."""
+        if not run.is_billed:
+            await self._report_failure(run)
+            return
+        with suppress(StoreUnavailable):  # logged; there is nobody left to tell
+            await self._record(run, hold, "client_disconnected")
+
+    async def _report_failure(self, run: Run) -> None:
+        event = run.failed(time=self._now(), clock=self._clock())
         try:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)
@@ -212,6 +222,12 @@ class Completions:
 def shown_model(request: ChatRequest, deployment: Deployment) -> str:
     """Name the model in the answer: what was asked for, or after a fallback what answered, as LiteLLM does."""
     return request.alias if deployment.group == request.alias else deployment.upstream_model
+
+
+async def _followed(run: Run, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+    async for chunk in chunks:
+        run.follow(chunk)
+        yield chunk
 
 
 async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:

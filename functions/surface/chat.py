@@ -1,7 +1,8 @@
 """`POST /v1/chat/completions`."""
 
 import uuid
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
 
 import anyio
 from starlette.requests import Request
@@ -43,19 +44,28 @@ class ChatEndpoint:
             answer = await self._completions.answer(chat, caller)
             await json_response(answer.body, headers=dict(answer.headers))(scope, receive, send)
             return
-        async with self._completions.stream(chat, caller) as stream:
-            await _send_until_disconnect(stream, receive, send)
+        async with cancelled_on_disconnect(receive), self._completions.stream(chat, caller) as stream:
+            await _send_stream(stream, send)
 
 
-async def _send_until_disconnect(stream: RenderedStream, receive: Receive, send: Send) -> None:
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
-        async with aclosing(stream.events) as events:
-            await send(_start(stream))
-            async for event in events:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-        tasks.cancel_scope.cancel()
+async def _send_stream(stream: RenderedStream, send: Send) -> None:
+    async with aclosing(stream.events) as events:
+        await send(_start(stream))
+        async for event in events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@asynccontextmanager
+async def cancelled_on_disconnect(receive: Receive) -> AsyncGenerator[None]:
+    """Cancel what runs inside as soon as the client has gone; its body must have been read."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
+            yield
+            tasks.cancel_scope.cancel()
+    except ExceptionGroup as group:  # of one: the watcher raises nothing
+        raise group.exceptions[0] from None
 
 
 async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
