@@ -14,7 +14,13 @@ from events.codec import encode
 from events.money import NanoUsd, usd
 from events.spend import Outcome
 from functions.gateway.config import Config
-from functions.gateway.errors import AllModelsFailed, StoreUnavailable, StreamBroken, UpstreamError
+from functions.gateway.errors import (
+    AllModelsFailed,
+    StoreUnavailable,
+    StreamBroken,
+    UpstreamError,
+    attempts_header,
+)
 from functions.gateway.ports import (
     SPEND_EVENTS,
     Admission,
@@ -207,7 +213,7 @@ class Completions:
             "x-litellm-model-group": deployment.group,
             "x-litellm-attempted-fallbacks": str(len(run.attempts) - 1),
             "x-litellm-attempted-retries": "0",
-            "x-gateway-attempts": ", ".join(f"{a.model}={a.status}" for a in run.attempts),
+            "x-gateway-attempts": attempts_header(run.attempts),
         }
         if cost is not None:
             headers["x-litellm-response-cost"] = f"{usd(cost):.9f}"

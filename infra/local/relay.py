@@ -143,6 +143,8 @@ async def open_ends(environment: Environment) -> AsyncGenerator[Ends]:
     if environment.gateway_backend == "embedded":
         async with open_bus_file(environment.state_dir, is_durable=False) as file:
             subscriptions = {topic: SqliteSubscription(file, topic, lease_s=_LEASE_S) for topic in TOPICS}
+            for subscription in subscriptions.values():
+                await subscription.release()
             yield Ends(SqliteBus(file), subscriptions, "local")
         return
     from functions.adapters.gcp.pubsub import (
