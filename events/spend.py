@@ -13,7 +13,7 @@ Outcome = Literal["completed", "client_disconnected", "truncated"]
 class Usage:
     """Tokens of one answer, by kind.
 
-    `input_tokens` includes cached reads, cache writes and audio; `output_tokens` includes reasoning
+    `input_tokens` includes cached reads, cache writes and audio; `output_tokens` includes reasoning and audio
     (OpenTelemetry GenAI). The other fields say how much of those two was of which kind.
     """
 
@@ -24,6 +24,7 @@ class Usage:
     cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
     audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from functions.gateway.catalog import Catalog, parse_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.pipeline import Completions
-from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Upstream
+from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
 from functions.surface.router import Surface, build_router
 
 _ROOT = Path(__file__).parent.parent
@@ -63,6 +63,14 @@ class CompletionInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class Providers:
+    """Who answers, by the provider's name in the configuration."""
+
+    upstreams: Mapping[str, Upstream]
+    embedders: Mapping[str, Embedder]
+
+
+@dataclass(frozen=True, slots=True)
 class FoldInstance:
     """What the fold function needs."""
 
@@ -84,7 +92,7 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
     """Open the upstreams and the stores for as long as the instance lives."""
     config = load_config(environment)
     _say_what_is_open(config, environment)
-    async with open_stores(environment) as stores, open_upstreams() as upstreams, asyncio.TaskGroup() as tasks:
+    async with open_stores(environment) as stores, open_providers() as providers, asyncio.TaskGroup() as tasks:
         admission = WindowAdmission(
             config.budget,
             stores.counters,
@@ -93,10 +101,16 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             exceeded_status=config.budget_exceeded_status,
         )
         completions = Completions(
-            config=config, upstreams=upstreams, admission=admission, bus=stores.bus, now=_now, clock=_clock()
+            config=config,
+            upstreams=providers.upstreams,
+            embedders=providers.embedders,
+            admission=admission,
+            bus=stores.bus,
+            now=_now,
+            clock=_clock(),
         )
         surface = Surface(config, stores.counters, now=_now, is_sandbox=environment.gateway_sandbox_url is not None)
-        warm_up = tasks.create_task(_warm_up(config, upstreams))
+        warm_up = tasks.create_task(_warm_up(config, providers.upstreams))
         yield CompletionInstance(router=build_router(surface, completions, config))
         warm_up.cancel()
 
@@ -141,19 +155,22 @@ def open_stores(environment: Environment) -> AbstractAsyncContextManager[Stores]
 
 
 @asynccontextmanager
-async def open_upstreams() -> AsyncGenerator[Mapping[str, Upstream]]:
-    """Make every provider's upstream; their SDKs are imported when first needed, or by `warm_up`."""
+async def open_providers() -> AsyncGenerator[Providers]:
+    """Make every provider's upstream and embedder; SDKs are imported when first needed, or by `warm_up`."""
     from functions.providers.anthropic import anthropic_upstream
-    from functions.providers.google import google_upstream
-    from functions.providers.openai import openai_upstream
+    from functions.providers.google import google_embedder, google_upstream
+    from functions.providers.openai import openai_embedder, openai_upstream
     from functions.providers.upstream import http_client
 
     async with http_client() as http:
-        yield {
-            "openai": openai_upstream(http),
-            "anthropic": anthropic_upstream(http),
-            "gemini": google_upstream(http),
-        }
+        yield Providers(
+            upstreams={
+                "openai": openai_upstream(http),
+                "anthropic": anthropic_upstream(http),
+                "gemini": google_upstream(http),
+            },
+            embedders={"openai": openai_embedder(http), "gemini": google_embedder(http)},
+        )
 
 
 def load_config(environment: Environment) -> Config:

@@ -7,8 +7,10 @@ from events.budget import Budget, ThresholdCrossed
 from events.money import NanoUsd, nano_usd
 from events.spend import Attempt, CompletionFailed, Scopes, SpendRecorded, Usage
 from functions.gateway.catalog import Model, Prices
-from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
+from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment, EmbeddingRequest
+from functions.gateway.run import Caller
 
+CALLER = Caller(request_id="call-1", scopes=Scopes(user="ada"))
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 TODAY = "global:2026-11-24"
 
@@ -101,6 +103,11 @@ def chat_request(alias: str = "gpt-4o", *, stream: bool = False, wants_usage: bo
         is_stream=stream,
         wants_usage=wants_usage,
     )
+
+
+def embedding_request(alias: str = "text-embedding-3-small", **body: Any) -> EmbeddingRequest:
+    """One text to embed."""
+    return EmbeddingRequest(alias=alias, body={"model": alias, "input": "Say hello", **body})
 
 
 def answer(text: str = "Hello", **fields: Any) -> Answer:

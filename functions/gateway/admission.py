@@ -8,7 +8,7 @@ from datetime import datetime
 from events.budget import Budget
 from events.money import NOTHING, NanoUsd
 from functions.gateway.errors import BudgetExceeded
-from functions.gateway.ports import ChatRequest, Counters, Deployment, Hold
+from functions.gateway.ports import Counters, Deployment, Hold, Request
 
 _FRESH_S = 1.0  # how old the counter's last reading may be
 
@@ -40,7 +40,7 @@ class WindowAdmission:
         self._reading = asyncio.Lock()
 
     @asynccontextmanager
-    async def hold(self, request: ChatRequest, chain: Sequence[Deployment]) -> AsyncGenerator[Hold]:
+    async def hold(self, request: Request, chain: Sequence[Deployment]) -> AsyncGenerator[Hold]:
         """Let the request through, or raise `BudgetExceeded`, or `StoreUnavailable` where that can't be known."""
         if self._budget is not None:
             await self._refuse_when_spent(self._budget)

@@ -7,10 +7,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from events.money import NanoUsd
 from events.spend import Usage
+
+Mode = Literal["chat", "embedding"]
 
 _NANO_PER_TOKEN = 1000  # USD per 1M tokens × 1000 = nano-USD per token
 
@@ -26,6 +28,7 @@ class Prices:
     cache_write_1h: Decimal | None = None
     reasoning_output: Decimal | None = None
     audio_input: Decimal | None = None
+    audio_output: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,7 @@ class Model:
 
     upstream_model: str
     prices: Prices
+    mode: Mode = "chat"
     long_context: tuple[tuple[int, Prices], ...] = ()
     max_input_tokens: int | None = None
     max_output_tokens: int | None = None
@@ -79,8 +83,13 @@ def cost_of(usage: Usage, model: Model) -> NanoUsd:
     for tokens, price in split_input:
         if price is not None:
             total += tokens * (price - prices.input)
-    if prices.reasoning_output is not None:
-        total += usage.reasoning_tokens * (prices.reasoning_output - prices.output)
+    split_output = (
+        (usage.reasoning_tokens, prices.reasoning_output),
+        (usage.audio_output_tokens, prices.audio_output),
+    )
+    for tokens, price in split_output:
+        if price is not None:
+            total += tokens * (price - prices.output)
     return NanoUsd(math.ceil(total * _NANO_PER_TOKEN))
 
 
@@ -91,6 +100,7 @@ def _model(entry: Mapping[str, Any]) -> Model:
     return Model(
         upstream_model=entry["id"],
         prices=_prices(base),
+        mode=entry.get("mode", "chat"),
         long_context=tuple((limit, _prices(tier)) for limit, tier in tiers),
         max_input_tokens=entry.get("max_input_tokens"),
         max_output_tokens=entry.get("max_output_tokens"),

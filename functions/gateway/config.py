@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, NoReturn, cast
+from urllib.parse import urlsplit
 
 from annotated_types import MinLen
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -13,12 +14,13 @@ from pydantic_core import ErrorDetails
 from events.budget import Budget
 from events.money import nano_usd
 from events.window import window_at
-from functions.gateway.catalog import Catalog, Model, Prices
+from functions.gateway.catalog import Catalog, Mode, Model, Prices
 from functions.gateway.ports import Deployment
 
 PROVIDERS = ("openai", "anthropic", "gemini")
 GLOBAL_BUDGET = "global"
 _PER_1M = 1_000_000
+_NO_KEY = "none"  # the SDK wants one, servers without keys pass over it
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Percent = Annotated[int, Field(ge=1, le=1000)]
@@ -48,9 +50,13 @@ class LitellmParams(_Section):
 
 
 class ModelInfo(_Section):
-    """`id` names the deployment in the `x-litellm-model-id` header; without it, `group-n` does."""
+    """`id` names the deployment in the `x-litellm-model-id` header; without it, `group-n` does.
+
+    `mode` says what a model is for that the catalog doesn't know.
+    """
 
     id: str | None = None
+    mode: Mode | None = None
 
 
 class ModelEntry(_Section):
@@ -188,32 +194,55 @@ def _deployment(
         group=entry.model_name,
         provider=provider,
         upstream_model=upstream_model,
-        model=_model(params, provider, upstream_model, catalog, path),
+        model=_model(entry, provider, upstream_model, catalog, path),
         api_base=params.api_base or known.api_base,
-        api_key=params.api_key or known.api_key,
+        api_key=params.api_key or (_NO_KEY if _is_compatible_server(provider, params) else known.api_key),
         timeout_s=params.timeout or router.timeout,
         first_token_timeout_s=params.stream_timeout or router.stream_timeout,
         idle_timeout_s=params.idle_timeout or router.idle_timeout,
     )
 
 
-def _model(params: LitellmParams, provider: str, upstream_model: str, catalog: Catalog, path: str) -> Model:
+def _is_compatible_server(provider: str, params: LitellmParams) -> bool:
+    """Say whether someone else's server is meant, which speaks OpenAI's wire and must not see OpenAI's key."""
+    if provider != "openai" or params.api_base is None:
+        return False
+    host = urlsplit(params.api_base).hostname or ""
+    return host != "openai.com" and not host.endswith(".openai.com")
+
+
+def _model(entry: ModelEntry, provider: str, upstream_model: str, catalog: Catalog, path: str) -> Model:
     """Take the catalog's entry, or the file's own prices on top of it. Raises `ConfigError` without either."""
-    entry = catalog.models.get((provider, upstream_model))
-    if params.input_cost_per_token is not None and params.output_cost_per_token is not None:
-        cached = params.cache_read_input_token_cost
-        prices = Prices(
-            input=params.input_cost_per_token * _PER_1M,
-            output=params.output_cost_per_token * _PER_1M,
-            cache_read=None if cached is None else cached * _PER_1M,
-        )
-        entry = replace(entry or Model(upstream_model=upstream_model, prices=prices), prices=prices, long_context=())
-    if entry is None:
+    params = entry.litellm_params
+    model = catalog.models.get((provider, upstream_model))
+    mode = entry.model_info.mode or (model.mode if model else "chat")
+    if prices := _prices(params, mode):
+        model = replace(model or _unknown_model(upstream_model, params, prices), prices=prices, long_context=())
+    if model is None:
         _refuse([
             f"{path}.model: {provider}/{upstream_model} has no known price; "
             "add input_cost_per_token and output_cost_per_token (USD) beside it"
         ])  # fmt: skip
-    return entry
+    return replace(model, mode=mode)
+
+
+def _prices(params: LitellmParams, mode: Mode) -> Prices | None:
+    """Give the file's own prices, if it has them; embeddings have no output."""
+    output = Decimal(0) if mode == "embedding" else params.output_cost_per_token
+    if params.input_cost_per_token is None or output is None:
+        return None
+    cached = params.cache_read_input_token_cost
+    return Prices(
+        input=params.input_cost_per_token * _PER_1M,
+        output=output * _PER_1M,
+        cache_read=None if cached is None else cached * _PER_1M,
+    )
+
+
+def _unknown_model(upstream_model: str, params: LitellmParams, prices: Prices) -> Model:
+    """Describe a model of which only the price is known; at an own address, its server knows what it takes."""
+    capabilities = {"compatible_server": True} if params.api_base else {}
+    return Model(upstream_model=upstream_model, prices=prices, capabilities=capabilities)
 
 
 def _fallbacks(file: GatewayFile, groups: Mapping[str, object]) -> dict[str, tuple[str, ...]]:

@@ -22,9 +22,22 @@ def interrupted_usage(reported: Usage | None, body: Mapping[str, Any], produced:
     known = reported or Usage()
     return replace(
         known,
-        input_tokens=known.input_tokens or sum(map(tokens_of, _texts(body.get("messages", ())))),
+        input_tokens=known.input_tokens or _asked(body),
         output_tokens=max(known.output_tokens, tokens_of(produced)),
     )
+
+
+def _asked(body: Mapping[str, Any]) -> int:
+    return sum(map(tokens_of, _texts(body.get("messages", ())))) + input_tokens(body.get("input"))
+
+
+def input_tokens(value: Any) -> int:
+    """Estimate the tokens of an Embeddings request's `input`: texts, or tokens that are already counted."""
+    if isinstance(value, str):
+        return tokens_of(value)
+    if isinstance(value, list):
+        return sum(map(input_tokens, cast("list[Any]", value)))
+    return 1 if isinstance(value, int) else 0
 
 
 def _texts(messages: Iterable[Mapping[str, Any]]) -> Iterable[str]:

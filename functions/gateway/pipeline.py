@@ -1,4 +1,4 @@
-"""The story of a completion: resolve, admit, walk the chain, record what it cost, let the last byte go."""
+"""The story of an answer: resolve, admit, walk the chain, record what it cost, let the last byte go."""
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -29,12 +29,16 @@ from functions.gateway.ports import (
     ChatRequest,
     Chunk,
     Deployment,
+    Embedder,
+    EmbeddingRequest,
+    Embeddings,
     Hold,
+    Request,
     Upstream,
 )
 from functions.gateway.routing import Served, resolve, walk_chain
 from functions.gateway.run import Caller, Run
-from functions.gateway.wire import DONE, ChunkRenderer, render_answer, render_stream_error
+from functions.gateway.wire import DONE, ChunkRenderer, render_answer, render_embeddings, render_stream_error
 
 _RECORD_WITHIN_S = 20
 _log = logging.getLogger(__name__)
@@ -58,13 +62,14 @@ class RenderedStream:
 
 
 class Completions:
-    """Answers chat requests. `now` gives aware UTC time, `clock` monotonic seconds."""
+    """Answers requests. `now` gives aware UTC time, `clock` monotonic seconds."""
 
     def __init__(
         self,
         *,
         config: Config,
         upstreams: Mapping[str, Upstream],
+        embedders: Mapping[str, Embedder],
         admission: Admission,
         bus: Bus,
         now: Callable[[], datetime],
@@ -72,6 +77,7 @@ class Completions:
     ) -> None:
         self._config = config
         self._upstreams = upstreams
+        self._embedders = embedders
         self._admission = admission
         self._bus = bus
         self._now = now
@@ -82,12 +88,34 @@ class Completions:
         chain = resolve(request, self._config.deployments, self._config.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold:
-            served = await self._walk(run, chain, partial(self._complete, run), lambda d: d.timeout_s)
+            served = await self._walk(run, chain, partial(self._complete, request, run), lambda d: d.timeout_s)
             run.follow_answer(served.answer)
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
-        body = render_answer(served.answer, model=model, fallback_id=run.fallback_id, created=self._unix_time())
-        return RenderedAnswer(headers=self._headers(run, served.deployment, run.cost), body=body)
+        body = render_answer(
+            served.answer,
+            usage=run.usage,
+            model=model,
+            fallback_id=run.fallback_id,
+            created=self._unix_time(),
+            is_legacy=request.legacy_body is not None,
+        )
+        dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
+        return RenderedAnswer(headers=self._headers(run, served.deployment, run.cost, dropped), body=body)
+
+    async def embed(self, request: EmbeddingRequest, caller: Caller) -> RenderedAnswer:
+        """Give embeddings. The spend event is acknowledged when this returns. Raises `GatewayError`."""
+        chain = resolve(request, self._config.deployments, self._config.fallbacks)
+        run = Run(request, caller, started=self._clock())
+        async with self._admission.hold(request, chain) as hold:
+            served = await self._walk(run, chain, partial(self._embed, request, run), lambda d: d.timeout_s)
+            run.follow_embeddings(served.answer)
+            await self._record(run, hold, "completed")
+        model = shown_model(request, served.deployment)
+        encoding_format: str | None = request.body.get("encoding_format")
+        body = render_embeddings(served.answer, run.usage, model=model, encoding_format=encoding_format)
+        dropped = self._embedders[served.deployment.provider].dropped_params(request, served.deployment)
+        return RenderedAnswer(headers=self._headers(run, served.deployment, run.cost, dropped), body=body)
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[RenderedStream]:
@@ -99,31 +127,40 @@ class Completions:
         chain = resolve(request, self._config.deployments, self._config.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold, AsyncExitStack() as connection:
-            opening = partial(self._open, run, connection)
+            opening = partial(self._open, request, run, connection)
             try:
                 served = await self._walk(run, chain, opening, lambda d: d.first_token_timeout_s)
             except anyio.get_cancelled_exc_class():
                 await self._record_abandoned(run, hold)
                 raise
             try:
-                headers = self._headers(run, served.deployment, None)
-                yield RenderedStream(headers=headers, events=self._events(run, served, hold))
+                dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
+                headers = self._headers(run, served.deployment, None, dropped)
+                yield RenderedStream(headers=headers, events=self._events(request, run, served, hold))
             finally:
                 if not run.is_concluded:
                     await connection.aclose()
                     with suppress(StoreUnavailable):  # logged; there is nobody left to tell
                         await self._record(run, hold, "client_disconnected")
 
-    async def _complete(self, run: Run, deployment: Deployment) -> Answer:
+    async def _complete(self, request: ChatRequest, run: Run, deployment: Deployment) -> Answer:
         run.ask(deployment)
-        return await self._upstreams[deployment.provider].complete(run.request, deployment)
+        return await self._upstreams[deployment.provider].complete(request, deployment)
 
-    async def _open(self, run: Run, connection: AsyncExitStack, deployment: Deployment) -> AsyncIterator[Chunk]:
+    async def _embed(self, request: EmbeddingRequest, run: Run, deployment: Deployment) -> Embeddings:
+        run.ask(deployment)
+        if deployment.provider not in self._embedders:
+            raise UpstreamError("unsupported", f"{deployment.provider} has no embeddings")
+        return await self._embedders[deployment.provider].embed(request, deployment)
+
+    async def _open(
+        self, request: ChatRequest, run: Run, connection: AsyncExitStack, deployment: Deployment
+    ) -> AsyncIterator[Chunk]:
         """Open a stream and wait for its first content; the connection stays open only then."""
         run.ask(deployment)
         upstream = self._upstreams[deployment.provider]
         async with AsyncExitStack() as attempt:
-            chunks = _followed(run, await attempt.enter_async_context(upstream.stream(run.request, deployment)))
+            chunks = _followed(run, await attempt.enter_async_context(upstream.stream(request, deployment)))
             opening: list[Chunk] = []
             async for chunk in chunks:
                 opening.append(chunk)
@@ -146,13 +183,15 @@ class Completions:
             await self._report_failure(run)
             raise
 
-    async def _events(self, run: Run, served: Served[AsyncIterator[Chunk]], hold: Hold) -> AsyncGenerator[bytes]:
-        request = run.request
+    async def _events(
+        self, request: ChatRequest, run: Run, served: Served[AsyncIterator[Chunk]], hold: Hold
+    ) -> AsyncGenerator[bytes]:
         renderer = ChunkRenderer(
             model=shown_model(request, served.deployment),
             fallback_id=run.fallback_id,
             created=self._unix_time(),
             wants_usage=request.wants_usage,
+            is_legacy=request.legacy_body is not None,
         )
         try:
             async for chunk in served.answer:
@@ -166,7 +205,7 @@ class Completions:
             yield render_stream_error(error)
             return
         if request.wants_usage:
-            yield renderer.render_usage(run.usage)
+            yield renderer.render_usage(run.usage, run.usage_details)
         yield DONE
 
     async def _broken(self, run: Run, hold: Hold, error: UpstreamError) -> bytes:
@@ -205,7 +244,9 @@ class Completions:
         except (StoreUnavailable, TimeoutError):
             _log.error("a failure could not be recorded: %s", encode(event).decode())
 
-    def _headers(self, run: Run, deployment: Deployment, cost: NanoUsd | None) -> dict[str, str]:
+    def _headers(
+        self, run: Run, deployment: Deployment, cost: NanoUsd | None, dropped: tuple[str, ...]
+    ) -> dict[str, str]:
         headers = {
             "x-litellm-call-id": run.caller.request_id,
             "x-litellm-model-id": deployment.model_id,
@@ -217,7 +258,7 @@ class Completions:
         }
         if cost is not None:
             headers["x-litellm-response-cost"] = f"{usd(cost):.9f}"
-        if dropped := self._upstreams[deployment.provider].dropped_params(run.request, deployment):
+        if dropped:
             headers["x-gateway-dropped-params"] = ",".join(dropped)
         return headers
 
@@ -225,7 +266,7 @@ class Completions:
         return int(self._now().timestamp())
 
 
-def shown_model(request: ChatRequest, deployment: Deployment) -> str:
+def shown_model(request: Request, deployment: Deployment) -> str:
     """Name the model in the answer: what was asked for, or after a fallback what answered, as LiteLLM does."""
     return request.alias if deployment.group == request.alias else deployment.upstream_model
 

@@ -4,17 +4,19 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from events.budget import BudgetWindow, ThresholdCrossed
 from events.codec import Event
 from events.money import NanoUsd
 from events.spend import Usage
-from functions.gateway.catalog import Model
+from functions.gateway.catalog import Mode, Model
 
 SPEND_EVENTS = "spend-events"
 BUDGET_ALERTS = "budget-alerts"
 TOPICS = (SPEND_EVENTS, BUDGET_ALERTS)
+
+PASSED_HEADERS = ("anthropic-beta",)  # of a request's headers: what the provider whose they are may be sent
 
 
 # --- upstreams -------------------------------------------------------------------------------------
@@ -49,7 +51,8 @@ class Deployment:
 class ChatRequest:
     """A Chat Completions request, validated. `body` is the client's own JSON object, less the gateway's own fields.
 
-    `drop_params` says what to do with a parameter that an upstream can't take: leave it out, or refuse.
+    `drop_params` says what to do with a parameter that an upstream can't take: leave it out, or refuse. `headers` are
+    those of the client's that a provider may be sent (`PASSED_HEADERS`), in lower case.
     """
 
     alias: str
@@ -58,18 +61,53 @@ class ChatRequest:
     wants_usage: bool  # stream_options.include_usage
     drop_params: bool = True
     fallbacks: tuple[str, ...] | None = None  # the request's own, instead of the configured ones
+    legacy_body: Mapping[str, Any] | None = None  # as it came, where `body` has its `functions` as `tools`
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    mode: ClassVar[Mode] = "chat"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingRequest:
+    """An Embeddings request, validated. `body` is the client's own JSON object, less the gateway's own fields."""
+
+    alias: str
+    body: Mapping[str, Any]
+    drop_params: bool = True
+    fallbacks: tuple[str, ...] | None = None
+
+    mode: ClassVar[Mode] = "embedding"
+    is_stream: ClassVar[bool] = False
+
+
+Request = ChatRequest | EmbeddingRequest
 
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """A whole answer. `choices` are OpenAI's `choices` of a `chat.completion`."""
+    """A whole answer. `choices` are OpenAI's `choices` of a `chat.completion`.
+
+    `usage` is `None` where the provider reports none; `usage_details` are further fields of OpenAI's `usage`, in its
+    nesting; `created` is in Unix seconds.
+    """
 
     choices: list[dict[str, Any]]
-    usage: Usage
+    usage: Usage | None
     response_id: str | None
     response_model: str | None
+    created: int | None = None
+    usage_details: dict[str, Any] = field(default_factory=dict[str, Any])
     extra: dict[str, Any] = field(default_factory=dict[str, Any])  # further top-level fields (system_fingerprint …)
     dropped_params: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class Embeddings:
+    """The vectors of an `EmbeddingRequest`, in the order of its inputs: numbers, or base64 of little-endian floats."""
+
+    vectors: Sequence[list[float] | str]
+    usage: Usage | None
+    response_model: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,6 +121,8 @@ class Chunk:
     usage: Usage | None = None
     response_id: str | None = None
     response_model: str | None = None
+    created: int | None = None
+    usage_details: dict[str, Any] = field(default_factory=dict[str, Any])
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
@@ -115,6 +155,18 @@ class Upstream(Protocol):
 
     async def warm_up(self) -> None:
         """Import and set up what the first request would wait for."""
+        ...
+
+
+class Embedder(Protocol):
+    """One provider's embeddings. Raises `UpstreamError` for every failure, timeouts included."""
+
+    async def embed(self, request: EmbeddingRequest, deployment: Deployment) -> Embeddings:
+        """Give one vector for each input."""
+        ...
+
+    def dropped_params(self, request: EmbeddingRequest, deployment: Deployment) -> tuple[str, ...]:
+        """Name the parameters of the request that this deployment can't take, sorted."""
         ...
 
 
@@ -246,6 +298,6 @@ class Hold(Protocol):
 class Admission(Protocol):
     """Decides whether a request may start to spend."""
 
-    def hold(self, request: ChatRequest, chain: Sequence[Deployment]) -> AbstractAsyncContextManager[Hold]:
+    def hold(self, request: Request, chain: Sequence[Deployment]) -> AbstractAsyncContextManager[Hold]:
         """Set aside what the request may cost on any deployment of its chain. Raises `BudgetExceeded`."""
         ...

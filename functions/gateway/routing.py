@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from events.spend import Attempt
 from functions.gateway.errors import AllModelsFailed, BadRequest, ModelNotFound, UpstreamError
-from functions.gateway.ports import ChatRequest, Deployment
+from functions.gateway.ports import Deployment, Request
 
 T = TypeVar("T")
 
@@ -44,15 +44,22 @@ def judge(error: UpstreamError) -> Verdict:
 
 
 def resolve(
-    request: ChatRequest, deployments: Mapping[str, Sequence[Deployment]], fallbacks: Mapping[str, Sequence[str]]
+    request: Request, deployments: Mapping[str, Sequence[Deployment]], fallbacks: Mapping[str, Sequence[str]]
 ) -> list[Deployment]:
-    """Give the request's chain: its group's deployments, then each fallback group's. Raises `ModelNotFound`."""
+    """Give the request's chain: its group's deployments, then each fallback group's.
+
+    Raises `ModelNotFound`, or `BadRequest` for a model of another mode.
+    """
     following = request.fallbacks if request.fallbacks is not None else fallbacks.get(request.alias, ())
     groups = dict.fromkeys((request.alias, *following))
     for group in groups:
         if group not in deployments:
             raise ModelNotFound(group, sorted(deployments))
-    return [deployment for group in groups for deployment in deployments[group]]
+    chain = [deployment for group in groups for deployment in deployments[group]]
+    for deployment in chain:
+        if deployment.model.mode != request.mode:
+            raise _wrong_mode(request, deployment)
+    return chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,13 @@ async def walk_chain(
 def _attempt(deployment: Deployment, status: int | str, started: float, ended: float) -> Attempt:
     ms = round((ended - started) * 1000)
     return Attempt(model=deployment.name, status=str(status), ms=ms, billed=status == 200)
+
+
+def _wrong_mode(request: Request, deployment: Deployment) -> BadRequest:
+    param = "model" if deployment.group == request.alias else "fallbacks"
+    paths = {"chat": "/v1/chat/completions", "embedding": "/v1/embeddings"}
+    message = f"{param}: {deployment.group!r} is of mode {deployment.model.mode!r}; ask for it at "
+    return BadRequest(message + f"{paths[deployment.model.mode]}.", param=param)
 
 
 def _client_fault(deployment: Deployment, error: UpstreamError) -> BadRequest:

@@ -9,7 +9,7 @@ from events.money import NOTHING, NanoUsd
 from events.spend import Attempt, CompletionFailed, Outcome, Scopes, SpendRecorded, Usage
 from functions.gateway.catalog import cost_of
 from functions.gateway.estimates import interrupted_usage
-from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
+from functions.gateway.ports import Answer, Chunk, Deployment, Embeddings, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +24,11 @@ class Caller:
 class Run:
     """Follows one request from its arrival to its event. Times are `clock` seconds of one process."""
 
-    def __init__(self, request: ChatRequest, caller: Caller, *, started: float) -> None:
+    def __init__(self, request: Request, caller: Caller, *, started: float) -> None:
         self.request = request
         self.caller = caller
         self.attempts: list[Attempt] = []
+        self.usage_details: dict[str, Any] = {}
         self._started = started
         self._event_id = str(uuid.uuid4())
         self._deployment: Deployment | None = None
@@ -45,8 +46,8 @@ class Run:
 
     @property
     def usage(self) -> Usage:
-        """The usage as last reported."""
-        return self._reported or Usage()
+        """The usage that is billed, or until then as last reported."""
+        return self._event.usage if self._event else self._reported or Usage()
 
     @property
     def is_billed(self) -> bool:
@@ -66,7 +67,7 @@ class Run:
     def ask(self, deployment: Deployment) -> None:
         """A deployment is asked; what another one said before it failed is forgotten."""
         self._deployment = deployment
-        self._reported, self._produced = None, []
+        self._reported, self.usage_details, self._produced = None, {}, []
         self._response_id = self._response_model = None
 
     def see_first_content(self, clock: float) -> None:
@@ -75,12 +76,19 @@ class Run:
 
     def follow_answer(self, answer: Answer) -> None:
         """Take what a whole answer says of itself."""
-        self._reported = answer.usage
+        self._reported, self.usage_details = answer.usage, answer.usage_details
         self._response_id, self._response_model = answer.response_id, answer.response_model
+        for choice in answer.choices:
+            self._produced.extend(_texts(choice.get("message") or {}))
+
+    def follow_embeddings(self, embeddings: Embeddings) -> None:
+        """Take what embeddings say of themselves."""
+        self._reported, self._response_model = embeddings.usage, embeddings.response_model
 
     def follow(self, chunk: Chunk) -> None:
         """Take what a chunk says of its answer."""
         self._reported = chunk.usage or self._reported
+        self.usage_details = chunk.usage_details or self.usage_details
         self._response_id = chunk.response_id or self._response_id
         self._response_model = chunk.response_model or self._response_model
         for choice in chunk.choices:
@@ -146,9 +154,10 @@ class Run:
 
 
 def _texts(delta: dict[str, Any]) -> list[str]:
-    """Give what the model wrote in one delta: text, reasoning, refusal, the arguments of tool calls."""
+    """Give what the model wrote in one delta or message: text, reasoning, refusal, the arguments of tool calls."""
     calls: list[dict[str, Any]] = delta.get("tool_calls") or []
     functions: list[dict[str, Any]] = [call.get("function") or {} for call in calls]
     written = [delta.get(name) for name in ("content", "reasoning_content", "refusal")]
+    functions.append(delta.get("function_call") or {})
     written += [function.get("arguments") for function in functions]
-    return [text for text in written if text]
+    return [text for text in written if isinstance(text, str)]

@@ -5,7 +5,7 @@ spares their response models. The SDKs are slow to import, so they are not until
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio
@@ -27,11 +27,17 @@ class SdkClient:
         self._clients: dict[tuple[str | None, str | None], Any] = {}
 
     async def send(
-        self, body: dict[str, Any], deployment: Deployment, *, is_stream: bool, timeout: httpx2.Timeout
+        self,
+        body: dict[str, Any],
+        deployment: Deployment,
+        *,
+        is_stream: bool,
+        timeout: httpx2.Timeout,
+        headers: Mapping[str, str],
     ) -> httpx2.Response:
         """`POST` once. Whether a stream is wanted says the body; the response is unread in either case."""
         await self.warm_up()
-        options = {"timeout": timeout, "max_retries": 0}
+        options = {"timeout": timeout, "max_retries": 0, "headers": headers}
         client = self._client(deployment)
         try:
             return await client.post(self._path, body=body, cast_to=httpx2.Response, options=options, stream=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
@@ -18,6 +18,9 @@ _CONNECT_S = 5
 _POOL_S = 5
 _WRITE_S = 30
 _LIMITS = httpx2.Limits(max_connections=2000, max_keepalive_connections=200, keepalive_expiry=60)
+
+
+HeadersOf = Callable[[ChatRequest, Mapping[str, Any]], Mapping[str, str]]
 
 
 class StreamDecoder(Protocol):
@@ -54,9 +57,15 @@ class Client(Protocol):
     """A provider's own SDK, used for transport alone."""
 
     async def send(
-        self, body: dict[str, Any], deployment: Deployment, *, is_stream: bool, timeout: httpx2.Timeout
+        self,
+        body: dict[str, Any],
+        deployment: Deployment,
+        *,
+        is_stream: bool,
+        timeout: httpx2.Timeout,
+        headers: Mapping[str, str],
     ) -> httpx2.Response:
-        """Send one request, once, and give the unread 2xx response. Raises `UpstreamError`."""
+        """Send one request, once, with further headers, and give the unread 2xx response. Raises `UpstreamError`."""
         ...
 
     async def warm_up(self) -> None:
@@ -65,11 +74,12 @@ class Client(Protocol):
 
 
 class ProviderUpstream:
-    """`Upstream` from a wire and a client."""
+    """`Upstream` from a wire and a client. `headers` gives those that a request and its body ask for."""
 
-    def __init__(self, wire: Wire, client: Client) -> None:
+    def __init__(self, wire: Wire, client: Client, *, headers: HeadersOf = lambda _request, _body: {}) -> None:
         self._wire = wire
         self._client = client
+        self._headers = headers
 
     async def complete(self, request: ChatRequest, deployment: Deployment) -> Answer:
         """Answer whole."""
@@ -77,7 +87,7 @@ class ProviderUpstream:
             with transport_failures("connection_error"):
                 content = await response.aread()
         with malformed_answers():
-            return self._wire.decode(_object(content))
+            return self._wire.decode(json_object(content))
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, deployment: Deployment) -> AsyncGenerator[AsyncIterator[Chunk]]:
@@ -105,9 +115,12 @@ class ProviderUpstream:
         if deployment.api_key is None:
             raise UpstreamError("no_api_key", f"no API key is configured for {deployment.provider}")
         body = self._wire.encode(request, deployment)
+        headers = self._headers(request, body)
         timeout = httpx2.Timeout(connect=_CONNECT_S, read=read_s, write=_WRITE_S, pool=_POOL_S)
         with transport_failures("connection_error"):
-            response = await self._client.send(body, deployment, is_stream=request.is_stream, timeout=timeout)
+            response = await self._client.send(
+                body, deployment, is_stream=request.is_stream, timeout=timeout, headers=headers
+            )
         try:
             yield response
         finally:
@@ -133,12 +146,12 @@ async def _next(pieces: AsyncIterator[bytes], idle_s: float | None) -> bytes | N
 
 
 def _decoded(decoder: StreamDecoder, data: bytes) -> list[Chunk]:
-    event = {"type": "[DONE]"} if data == b"[DONE]" else _object(data)
+    event = {"type": "[DONE]"} if data == b"[DONE]" else json_object(data)
     with malformed_answers():
         return decoder.decode(event)
 
 
-def _object(content: bytes) -> dict[str, Any]:
+def json_object(content: bytes) -> dict[str, Any]:
     """Parse one JSON object that is no error. Raises `UpstreamError`."""
     try:
         value: Any = orjson.loads(content)
@@ -154,7 +167,7 @@ def _object(content: bytes) -> dict[str, Any]:
 def no_stream(content: bytes) -> UpstreamError:
     """Describe what came in place of a stream."""
     try:
-        _object(content)
+        json_object(content)
     except UpstreamError as error:
         return error
     return unreadable(content)

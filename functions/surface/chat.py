@@ -38,8 +38,8 @@ class ChatEndpoint:
         request = Request(scope, receive)
         key_hash = authenticate(request.headers, self._config.master_key)
         raw = await read_json(request, limit_bytes=self._config.max_request_bytes)
-        chat = parse_chat_request(raw, drop_params=self._config.drop_params)
-        caller = _caller(request, key_hash, chat.body.get("user"))
+        chat = parse_chat_request(raw, drop_params=self._config.drop_params, headers=request.headers)
+        caller = caller_of(request, key_hash, chat.body.get("user"))
         if not chat.is_stream:
             answer = await self._completions.answer(chat, caller)
             await json_response(answer.body, headers=dict(answer.headers))(scope, receive, send)
@@ -80,7 +80,8 @@ def _start(stream: RenderedStream) -> Message:
     return {"type": "http.response.start", "status": 200, "headers": raw}
 
 
-def _caller(request: Request, key_hash: str | None, user: str | None) -> Caller:
+def caller_of(request: Request, key_hash: str | None, user: str | None) -> Caller:
+    """Say who asks; a call id that the client names is kept, if it can stand in a header."""
     call_id = request.headers.get(_CALL_ID, "")
     return Caller(
         request_id=call_id if 0 < len(call_id) <= _LONGEST_CALL_ID and call_id.isascii() else str(uuid.uuid4()),

@@ -33,7 +33,7 @@ def _entry(alias: str, config: Config) -> dict[str, Any]:
         "object": "model",
         "created": _CREATED,
         "owned_by": first.provider,
-        "mode": "chat",
+        "mode": first.model.mode,
         "max_input_tokens": first.model.max_input_tokens,
         "max_output_tokens": first.model.max_output_tokens,
     }
@@ -46,7 +46,7 @@ def _info(deployment: Deployment) -> dict[str, Any]:
         "litellm_params": {"model": deployment.name},
         "model_info": {
             "id": deployment.model_id,
-            "mode": "chat",
+            "mode": model.mode,
             "key": deployment.upstream_model,
             "litellm_provider": deployment.provider,
             "max_input_tokens": model.max_input_tokens,

@@ -20,6 +20,7 @@ from functions.gateway.ports import Counters
 from functions.surface import models
 from functions.surface.chat import ChatEndpoint
 from functions.surface.edge import at_edge, json_response
+from functions.surface.embeddings import EmbeddingEndpoint
 
 _READY_WITHIN_S = 2
 
@@ -90,6 +91,7 @@ def build_router(surface: Surface, completions: Completions, config: Config) -> 
         Router(
             [
                 *_on(("/v1/chat/completions", "/chat/completions"), ChatEndpoint(completions, config), "POST"),
+                *_on(("/v1/embeddings", "/embeddings"), EmbeddingEndpoint(completions, config), "POST"),
                 *_on(("/v1/models", "/models"), surface.list_models),
                 *_on(("/v1/models/{alias:path}", "/models/{alias:path}"), surface.one_model),
                 *_on(("/v1/model/info", "/model/info"), surface.model_info),

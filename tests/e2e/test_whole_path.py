@@ -21,6 +21,8 @@ PRICES = {
     "gemini/gemini-2.5-flash-lite": (0.1e-6, 0.4e-6),
 }
 MODELS = ["claude-sonnet", "gpt-4o", "gemini-pro", "gemini-flash"]
+EMBEDDING_MODELS = ["text-embedding-3-small", "gemini-embedding-001"]
+ALL_MODELS = [*MODELS, *EMBEDDING_MODELS]
 
 
 def client_of(stack: Stack, path: str = "/v1") -> openai.OpenAI:
@@ -139,7 +141,20 @@ def test_an_unknown_model_is_answered_with_the_list(stack: Stack) -> None:
     answer = stack.chat(model="gpt-17")
 
     assert answer.status_code == 404
-    assert answer.json()["error"]["models"] == sorted(MODELS)
+    assert answer.json()["error"]["models"] == sorted(ALL_MODELS)
+
+
+@pytest.mark.parametrize("model", EMBEDDING_MODELS)
+def test_the_stock_client_gets_embeddings_that_are_billed(stack: Stack, model: str) -> None:
+    before = stack.get("/global/spend")["spend"]
+
+    with client_of(stack) as client:
+        answer = client.embeddings.create(model=model, input=["Say hello " * 100, "Say goodbye"], dimensions=8)
+
+    assert [len(entry.embedding) for entry in answer.data] == [8, 8]
+    assert answer.data[0].embedding != answer.data[1].embedding
+    assert answer.usage.prompt_tokens > 0
+    assert wait_for(lambda: stack.get("/global/spend")["spend"] > before)
 
 
 def test_spend_is_visible_within_two_seconds(stack: Stack) -> None:
@@ -156,10 +171,10 @@ def test_spend_is_visible_within_two_seconds(stack: Stack) -> None:
 def test_health_names_the_models_and_the_sandbox(stack: Stack) -> None:
     health = stack.get("/health")
 
-    assert (health["status"], health["models"]) == ("healthy", MODELS)
+    assert (health["status"], health["models"]) == ("healthy", ALL_MODELS)
     assert "sandbox" in health
     assert stack.get("/health/readiness") == {"status": "healthy", "db": "connected"}
-    assert [model["id"] for model in stack.get("/v1/models")["data"]] == MODELS
+    assert [model["id"] for model in stack.get("/v1/models")["data"]] == ALL_MODELS
 
 
 async def _load(stack: Stack, requests: int) -> list[int]:

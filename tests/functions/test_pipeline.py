@@ -16,7 +16,7 @@ from events.spend import CompletionFailed, Scopes, SpendRecorded, Usage
 from functions.gateway.config import Config
 from functions.gateway.errors import AllModelsFailed, StoreUnavailable, UpstreamError
 from functions.gateway.pipeline import Completions
-from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
+from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment, Request
 from functions.gateway.run import Caller
 from tests.builders import NOON, answer, chat_request, chunk, deployment
 
@@ -61,7 +61,7 @@ class OpenAdmission:
         self.settled: list[int] = []
 
     @asynccontextmanager
-    async def hold(self, request: ChatRequest, chain: Sequence[Deployment]) -> AsyncGenerator["OpenAdmission"]:
+    async def hold(self, request: Request, chain: Sequence[Deployment]) -> AsyncGenerator["OpenAdmission"]:
         yield self
 
     def settle(self, cost: NanoUsd) -> None:
@@ -128,6 +128,7 @@ class Bench:
         self.completions = Completions(
             config=config,
             upstreams={"anthropic": first, "openai": second or ScriptedUpstream()},
+            embedders={},
             admission=self.admission,
             bus=self.bus,
             now=_noon,

@@ -85,3 +85,45 @@ def test_no_secret_is_shown() -> None:
     data = with_model(api_key="sk-secret") | {"general_settings": {"master_key": "sk-secret-master"}}
 
     assert "sk-secret" not in repr(parse(data))
+
+
+OWN_PRICE = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}
+
+
+def test_a_server_of_ones_own_never_sees_openais_key() -> None:
+    own = with_model(model="openai/mine", api_base="http://vllm.example:8000/v1", **OWN_PRICE)
+
+    deployment = parse(own).deployments["m"][0]
+    assert (deployment.api_base, deployment.api_key) == ("http://vllm.example:8000/v1", "none")
+    assert deployment.model.capabilities == {"compatible_server": True}
+
+
+def test_a_server_of_ones_own_gets_the_key_that_is_given_for_it() -> None:
+    own = with_model(model="openai/mine", api_base="http://vllm.example/v1", api_key="sk-vllm", **OWN_PRICE)
+
+    assert parse(own).deployments["m"][0].api_key == "sk-vllm"
+
+
+def test_another_address_of_openais_own_gets_its_key() -> None:
+    regional = with_model(api_base="https://eu.api.openai.com/v1")
+
+    assert parse(regional).deployments["m"][0].api_key == "sk-environment"
+
+
+def test_a_known_model_keeps_its_abilities_at_another_address() -> None:
+    proxied = with_model(model="openai/gpt-5", api_base="http://proxy.example/v1")
+
+    assert parse(proxied).deployments["m"][0].model.capabilities["reasoning"] is True
+
+
+def test_an_embedding_model_of_ones_own_needs_no_price_for_output() -> None:
+    params = {"model": "openai/bge", "api_base": "http://vllm.example/v1", "input_cost_per_token": 1e-8}
+    entry = {"model_name": "bge", "litellm_params": params, "model_info": {"mode": "embedding"}}
+
+    assert parse({"model_list": [entry]}).deployments["bge"][0].model.mode == "embedding"
+
+
+def test_the_catalog_says_what_a_model_is_for() -> None:
+    deployment = parse(with_model(model="openai/text-embedding-3-small")).deployments["m"][0]
+
+    assert deployment.model.mode == "embedding"

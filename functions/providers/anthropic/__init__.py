@@ -1,10 +1,12 @@
 """Anthropic's Messages wire. Source: https://platform.claude.com/docs/en/api/messages"""
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
 
 from functions.gateway.ports import Answer, ChatRequest, Deployment
+from functions.providers.anthropic.betas import beta_headers
 from functions.providers.anthropic.decode import decode_answer
 from functions.providers.anthropic.encode import dropped_params, encode_request
 from functions.providers.anthropic.stream import AnthropicStream
@@ -20,6 +22,10 @@ class AnthropicWire:
     def encode(self, request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
         """Give the body."""
         return encode_request(request, deployment)
+
+    def headers(self, request: ChatRequest, body: Mapping[str, Any]) -> Mapping[str, str]:
+        """Name the betas that the client, or the body, asks for."""
+        return beta_headers(request, body)
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what is left out."""
@@ -46,4 +52,5 @@ def anthropic_upstream(http: httpx2.AsyncClient) -> ProviderUpstream:
             open_telemetry=False,
         )
 
-    return ProviderUpstream(AnthropicWire(), SdkClient("anthropic", "/v1/messages", make))
+    wire = AnthropicWire()
+    return ProviderUpstream(wire, SdkClient("anthropic", "/v1/messages", make), headers=wire.headers)

@@ -3,22 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from events.spend import Usage
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Answer
-
-# https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons
-_FINISH_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
+from functions.providers.anthropic.blocks import call_of, extensions_of, finish_reason, is_call, reasoning_of, text_of
+from functions.providers.anthropic.usage import tier_of, uncounted, usage_of
 
 
 def decode_answer(body: Mapping[str, Any]) -> Answer:
@@ -26,50 +14,31 @@ def decode_answer(body: Mapping[str, Any]) -> Answer:
     if body.get("type") != "message":
         raise UpstreamError("invalid_response", f"not a message but {body.get('type')!r}")
     blocks: list[dict[str, Any]] = body["content"]
-    message: dict[str, Any] = {"role": "assistant", "content": _joined(blocks, "text")}
-    if calls := [_tool_call(block) for block in blocks if block["type"] == "tool_use"]:
+    refuse_nothing(body.get("stop_reason"), is_empty=not blocks)
+    message: dict[str, Any] = {"role": "assistant", "content": text_of(blocks) or None}
+    if calls := [call_of(block) for block in blocks if is_call(block)]:
         message["tool_calls"] = calls
-    if thinking := _joined(blocks, "thinking"):
+    elif message["content"] is None:
+        message["content"] = ""
+    if thinking := reasoning_of(blocks):
         message["reasoning_content"] = thinking
-    choice = {"index": 0, "message": message, "finish_reason": finish_reason(body.get("stop_reason"))}
+    message |= extensions_of(blocks, said_of(body, body["usage"]))
+    choice = {"index": 0, "message": message, "finish_reason": finish_reason(body.get("stop_reason"), blocks)}
     return Answer(
         choices=[choice],
         usage=usage_of(body["usage"]),
         response_id=body.get("id"),
         response_model=body.get("model"),
+        extra=tier_of(body["usage"]),
     )
 
 
-def finish_reason(stop_reason: str | None) -> str:
-    """Give OpenAI's word; an unknown reason is an ordinary end."""
-    return _FINISH_REASONS.get(str(stop_reason), "stop")
+def refuse_nothing(stop_reason: str | None, *, is_empty: bool) -> None:
+    """Raise `UpstreamError` where the window was full before a word was written: another model may have room."""
+    if is_empty and stop_reason == "model_context_window_exceeded":
+        raise UpstreamError("invalid_response", "the context window is full, and nothing was written")
 
 
-def usage_of(usage: Mapping[str, Any]) -> Usage:
-    """Read the usage. Anthropic's `input_tokens` leaves cached reads and writes out; ours includes them.
-
-    Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching#tracking-cache-performance
-    """
-    read: int = usage.get("cache_read_input_tokens") or 0
-    written: int = usage.get("cache_creation_input_tokens") or 0
-    by_lifetime: Mapping[str, Any] = usage.get("cache_creation") or {}
-    written_1h: int = by_lifetime.get("ephemeral_1h_input_tokens") or 0
-    details: Mapping[str, Any] = usage.get("output_tokens_details") or {}
-    return Usage(
-        input_tokens=(usage.get("input_tokens") or 0) + read + written,
-        output_tokens=usage.get("output_tokens") or 0,
-        cache_read_tokens=read,
-        cache_write_5m_tokens=written - written_1h,
-        cache_write_1h_tokens=written_1h,
-        reasoning_tokens=details.get("thinking_tokens") or 0,
-    )
-
-
-def _joined(blocks: list[dict[str, Any]], kind: str) -> str | None:
-    texts = [block[kind] for block in blocks if block["type"] == kind]
-    return "".join(texts) if texts else None
-
-
-def _tool_call(block: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = orjson.dumps(block["input"]).decode()
-    return {"id": block["id"], "type": "function", "function": {"name": block["name"], "arguments": arguments}}
+def said_of(message: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the message's own fields, with what its usage says beyond tokens."""
+    return {**message, "usage": uncounted(usage) or None}

@@ -1,154 +1,161 @@
 """OpenAI's request as a Messages request. Source: https://platform.claude.com/docs/en/api/messages/create"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
-from functions.providers.parts import (
-    arguments_of,
-    content_parts,
-    data_url,
-    max_output_tokens,
-    not_taken,
-    plain_text,
-    refuse_dropped,
-    stop_sequences,
-    tools_of,
-    unsupported_part,
-)
+from functions.providers.anthropic.messages import Conversation, conversation
+from functions.providers.anthropic.parameters import NATIVE, PARAMETERS
+from functions.providers.anthropic.response_format import Format, format_of
+from functions.providers.anthropic.thinking import Thinking, lacks_thinking, refused_sampling, thinking_of
+from functions.providers.anthropic.tools import is_forced, tool_choice, tools_of, unforced
+from functions.providers.parts import max_output_tokens, not_taken, refuse_dropped, stop_sequences
 
-_PROVIDER = "anthropic"
 _DEFAULT_MAX_TOKENS = 16_384  # the wire wants a bound; this is gpt-4o's own
-_PASSED_THROUGH = ("top_k", "thinking", "cache_control")
-_TAKEN = frozenset({
-    "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "temperature", "top_p",
-    "stop", "tools", "tool_choice", "parallel_tool_calls", "user", *_PASSED_THROUGH,
-})  # fmt: skip
-_TOOL_CHOICES = {"auto": {"type": "auto"}, "required": {"type": "any"}, "none": {"type": "none"}}
+_TAKEN = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind in ("sent", "emulated")) | NATIVE
+_REFUSED = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind == "refused")
+_SENT_AS_THEY_ARE = NATIVE - {"output_config"} | {"top_k"}
+_SAMPLING = frozenset({"temperature", "top_p", "top_k"})
+_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only", "priority": "auto"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is asked of one deployment. `lost` names what was left out because the client lost what it needs."""
+
+    asked: Mapping[str, Any]
+    max_tokens: int
+    thinking: Thinking
+    choice: Mapping[str, Any] | None
+    dropped: frozenset[str]
+    lost: frozenset[str]
 
 
 def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
-    """Give the body. `temperature` is cut to Anthropic's 0–1. Raises `BadRequest`, `UpstreamError`."""
-    dropped = dropped_params(request, deployment)
-    refuse_dropped(request, dropped, deployment.name)
-    asked = {name: value for name, value in request.body.items() if name not in dropped and value is not None}
+    """Give the body. Raises `BadRequest`, `UpstreamError`."""
+    plan = _plan(request.body, deployment)
+    refuse_dropped(request, tuple(sorted(plan.dropped)), deployment.name)
+    asked, capabilities = plan.asked, deployment.model.capabilities
+    talk = conversation(asked["messages"], takes_mid_system=bool(capabilities.get("mid_conversation_system")))
+    _check_prefill(talk, deployment)
     body: dict[str, Any] = {
         "model": deployment.upstream_model,
-        "max_tokens": max_output_tokens(asked) or _default_max_tokens(deployment),
-        "messages": _messages(asked["messages"]),
-        **_optional(asked),
-        **{name: asked[name] for name in _PASSED_THROUGH if name in asked},
+        "max_tokens": plan.max_tokens,
+        "messages": talk.turns,
+        **{name: asked[name] for name in _SENT_AS_THEY_ARE if name in asked},
+        **_settings(asked),
     }
-    return body | {"stream": True} if request.is_stream else body
+    if plan.thinking.config is not None:
+        body["thinking"] = plan.thinking.config
+    _add_tools(body, talk, plan, capabilities)
+    if talk.system:
+        body["system"] = _system(talk.system)
+    if request.is_stream:
+        body["stream"] = True
+    return body
 
 
 def dropped_params(request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
-    """Name what this deployment isn't asked: what the wire has no word for, and sampling where a model refuses it.
+    """Name what this deployment isn't asked, sorted."""
+    plan = _plan(request.body, deployment)
+    return tuple(sorted(plan.dropped | plan.lost))
 
-    Current models refuse `temperature` together with `top_p`, so `top_p` yields.
-    """
-    body = request.body
+
+def _plan(body: Mapping[str, Any], deployment: Deployment) -> _Plan:
+    capabilities = deployment.model.capabilities
     dropped = set(not_taken(body, _TAKEN))
-    if deployment.model.capabilities.get("sampling_params") is False:
-        dropped |= {name for name in ("temperature", "top_p", "top_k") if body.get(name) is not None}
-    if body.get("temperature") is not None and body.get("top_p") is not None:
-        dropped.add("top_p")
-    return tuple(sorted(dropped))
+    _refuse(body, dropped)
+    asked = {name: value for name, value in body.items() if name not in dropped and value is not None}
+    if asked.get("service_tier", "auto") not in _TIERS:
+        dropped.add("service_tier")
+    limit = _max_tokens(asked, deployment)
+    choice = tool_choice(asked)
+    thinking = thinking_of(asked, capabilities, max_tokens=limit, is_forced=is_forced(choice))
+    lost: frozenset[str] = frozenset()
+    if thinking.has_budget and lacks_thinking(asked["messages"]):
+        lost = frozenset(name for name in ("thinking", "reasoning_effort") if name in asked)
+        thinking = Thinking()
+    dropped |= thinking.dropped | refused_sampling(asked, capabilities, thinking)
+    unsent = _SAMPLING | dropped if capabilities.get("sampling_params") is False else dropped
+    asked = {name: value for name, value in asked.items() if name not in unsent}
+    return _Plan(asked, limit, thinking, choice, frozenset(dropped), lost)
 
 
-def _default_max_tokens(deployment: Deployment) -> int:
-    return min(deployment.model.max_output_tokens or _DEFAULT_MAX_TOKENS, _DEFAULT_MAX_TOKENS)
+def _refuse(body: Mapping[str, Any], dropped: set[str]) -> None:
+    """Refuse what an answer without it would be wrong for; text alone is what comes anyway."""
+    for name in sorted(_REFUSED & dropped):
+        if body[name] == ["text"]:
+            dropped.discard(name)
+            continue
+        raise BadRequest(f"{name} is not supported by Anthropic: it answers in text.", param=name)
 
 
-def _optional(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the parameters that are there only when asked for."""
+def _max_tokens(asked: Mapping[str, Any], deployment: Deployment) -> int:
+    """More than the model's limit is refused upstream, and means the limit."""
+    wanted = max_output_tokens(asked) or _DEFAULT_MAX_TOKENS
+    return min(wanted, deployment.model.max_output_tokens or wanted)
+
+
+def _check_prefill(talk: Conversation, deployment: Deployment) -> None:
+    """A trailing assistant message is a prefill, unless it ends in a server tool's turn that was paused."""
+    last = talk.turns[-1]
+    if last["role"] != "assistant" or last["content"][-1]["type"] not in ("text", "tool_use"):
+        return
+    if deployment.model.capabilities.get("assistant_prefill") is False:
+        message = f"{deployment.name} can't continue an assistant message; end the conversation with a user message"
+        raise UpstreamError("unsupported_content", message)
+    if last["content"][-1]["type"] == "text":  # the API refuses white space at the end of a prefill
+        last["content"][-1] = {**last["content"][-1], "text": last["content"][-1]["text"].rstrip()}
+
+
+def _settings(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the parameters that have another name or another range."""
     body: dict[str, Any] = {}
-    if system := [_text(message) for message in asked["messages"] if message["role"] in ("system", "developer")]:
-        body["system"] = "\n\n".join(system)
     if "temperature" in asked:
         body["temperature"] = min(asked["temperature"], 1)
     if "top_p" in asked:
         body["top_p"] = asked["top_p"]
-    if stop := stop_sequences(asked):
+    if stop := [sequence for sequence in stop_sequences(asked) if sequence.strip()]:
         body["stop_sequences"] = stop
-    if tools := tools_of(asked):
-        body["tools"] = [_tool(tool) for tool in tools]
-        if choice := _tool_choice(asked):
-            body["tool_choice"] = choice
-    if "user" in asked:
-        body["metadata"] = {"user_id": asked["user"]}
+    if "service_tier" in asked:
+        body["service_tier"] = _TIERS[asked["service_tier"]]
+    metadata: Mapping[str, Any] = asked.get("metadata") or {}
+    if user_id := metadata.get("user_id") or asked.get("safety_identifier") or asked.get("user"):
+        body["metadata"] = {"user_id": user_id}
     return body
 
 
-def _text(message: Mapping[str, Any]) -> str:
-    return plain_text(message["content"])
+def _add_tools(body: dict[str, Any], talk: Conversation, plan: _Plan, capabilities: Mapping[str, Any]) -> None:
+    """Add the tools, the choice among them, and the answer's form, which may be a tool too."""
+    tools, choice = tools_of(plan.asked), plan.choice
+    can_force = capabilities.get("forced_tool_choice") is not False
+    answer = format_of(plan.asked, capabilities, can_force_tool=can_force and not tools and not plan.thinking.is_on)
+    if answer.tool:
+        tools, choice = [answer.tool], answer.choice
+    elif choice is not None and is_forced(choice) and not can_force:
+        choice, words = unforced(choice)
+        talk.system.append({"type": "text", "text": words})
+    if answer.instruction:
+        talk.system.append({"type": "text", "text": answer.instruction})
+    if tools:
+        body["tools"] = tools
+        if choice is not None:
+            body["tool_choice"] = choice
+    if output := _output_config(plan, answer):
+        body["output_config"] = output
 
 
-def _messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give the turns; neighbours of one role become one, as tool results must stand together after their calls."""
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        if message["role"] in ("system", "developer"):
-            continue
-        role = "assistant" if message["role"] == "assistant" else "user"
-        blocks = _blocks(message)
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        elif blocks:
-            turns.append({"role": role, "content": blocks})
-    return turns
+def _output_config(plan: _Plan, answer: Format) -> dict[str, Any]:
+    output: dict[str, Any] = {}
+    if answer.native is not None:
+        output["format"] = answer.native
+    if plan.thinking.effort is not None:
+        output["effort"] = plan.thinking.effort
+    return output | (plan.asked.get("output_config") or {})
 
 
-def _blocks(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    content = [_block(part) for part in content_parts(message.get("content"))]
-    if message["role"] == "tool":
-        return [{"type": "tool_result", "tool_use_id": message["tool_call_id"], "content": content}]
-    calls = [_tool_use(call) for call in message.get("tool_calls") or ()]
-    return [*content, *calls]
-
-
-def _block(part: Mapping[str, Any]) -> dict[str, Any]:
-    match part["type"]:
-        case "text":
-            return {"type": "text", "text": part["text"]}
-        case "refusal":
-            return {"type": "text", "text": part["refusal"]}
-        case "image_url":
-            return {"type": "image", "source": _image_source(part["image_url"]["url"])}
-        case _:
-            raise unsupported_part(part, _PROVIDER)
-
-
-def _image_source(url: str) -> dict[str, str]:
-    if inline := data_url(url):
-        media_type, data = inline
-        return {"type": "base64", "media_type": media_type, "data": data}
-    return {"type": "url", "url": url}
-
-
-def _tool_use(call: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": arguments_of(call)}
-
-
-def _tool(function: Mapping[str, Any]) -> dict[str, Any]:
-    tool: dict[str, Any] = {
-        "name": function["name"],
-        "input_schema": function.get("parameters") or {"type": "object", "properties": {}},
-    }
-    if function.get("description"):
-        tool["description"] = function["description"]
-    if function.get("strict"):
-        tool["strict"] = True
-    return tool
-
-
-def _tool_choice(asked: Mapping[str, Any]) -> dict[str, Any]:
-    choice: Any = asked.get("tool_choice")
-    chosen: dict[str, Any] = {}
-    if isinstance(choice, str):
-        chosen = dict(_TOOL_CHOICES[choice])
-    elif choice:
-        chosen = {"type": "tool", "name": choice["function"]["name"]}
-    if asked.get("parallel_tool_calls") is False and choice != "none":
-        chosen = {"type": "auto", **chosen, "disable_parallel_tool_use": True}
-    return chosen
+def _system(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """A single plain text is a string."""
+    return blocks[0]["text"] if len(blocks) == 1 and blocks[0].keys() == {"type", "text"} else blocks

@@ -6,81 +6,173 @@ Source: https://platform.claude.com/docs/en/build-with-claude/streaming
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from functions.gateway.ports import Chunk
-from functions.providers.anthropic.decode import finish_reason, usage_of
+from functions.providers.anthropic.blocks import extensions_of, finish_reason, is_answer, is_call
+from functions.providers.anthropic.decode import refuse_nothing, said_of
+from functions.providers.anthropic.usage import tier_of, usage_of
 
 
 class AnthropicStream:
-    """`StreamDecoder`: complete with `message_stop`. Usage comes with the first and the last event, cumulative."""
+    """`StreamDecoder`: complete with `message_stop`. Usage comes with the first and the last event, cumulative.
+
+    Text, thoughts and calls are passed on as they come. What OpenAI has no word for comes in one piece before the end,
+    since clients add up what comes in several.
+    """
 
     def __init__(self) -> None:
         self.is_complete = False
+        self._has_ended = False
+        self._message: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
+        self._extra: dict[str, Any] = {}
+        self._blocks: dict[int, _Block] = {}
         self._calls: dict[int, int] = {}  # content block → position among the tool calls
-        self._has_arguments: set[int] = set()
+        self._has_text = False
 
     def decode(self, event: dict[str, Any]) -> list[Chunk]:
         """Give the chunks of an event; pings and unknown events have none."""
         match event.get("type"):
-            case "message_start":
-                return [self._start(event["message"])]
-            case "content_block_start":
-                return self._block_start(event["index"], event["content_block"])
             case "content_block_delta":
                 return self._block_delta(event["index"], event["delta"])
+            case "content_block_start":
+                return self._block_start(event["index"], event["content_block"])
             case "content_block_stop":
                 return self._block_stop(event["index"])
+            case "message_start":
+                return self._start(event["message"])
             case "message_delta":
-                return [self._end(event)]
+                return self._delta(event)
             case "message_stop":
                 self.is_complete = True
-                return []
+                return self._end()
             case _:
                 return []
 
-    def _start(self, message: Mapping[str, Any]) -> Chunk:
+    def _start(self, message: Mapping[str, Any]) -> list[Chunk]:
+        """A turn that another tool's run goes on with may come whole, inside its first event."""
+        self._message = {name: value for name, value in message.items() if name != "usage"}
         self._usage = dict(message["usage"])
-        chunk = _chunk({"role": "assistant", "content": ""})
+        self._extra = tier_of(self._usage)
+        chunk = self._chunk({"role": "assistant", "content": None})
         chunk.usage = usage_of(self._usage)
         chunk.response_id, chunk.response_model = message.get("id"), message.get("model")
-        return chunk
+        chunks = [chunk]
+        for index, content in enumerate(message.get("content") or ()):
+            chunks += self._block_start(index, content)
+            chunks += self._block_stop(index)
+        return chunks
 
-    def _block_start(self, block: int, content: Mapping[str, Any]) -> list[Chunk]:
-        if content["type"] != "tool_use":
-            return []
-        self._calls[block] = len(self._calls)
-        function = {"name": content["name"], "arguments": ""}
-        call = {"index": self._calls[block], "id": content["id"], "type": "function", "function": function}
-        return [_chunk({"tool_calls": [call]})]
-
-    def _block_delta(self, block: int, delta: Mapping[str, Any]) -> list[Chunk]:
-        match delta["type"]:
-            case "text_delta":
-                return [_chunk({"content": delta["text"]})]
-            case "thinking_delta":
-                return [_chunk({"reasoning_content": delta["thinking"]})]
-            case "input_json_delta" if block in self._calls and delta["partial_json"]:
-                self._has_arguments.add(block)
-                return [self._arguments(block, delta["partial_json"])]
+    def _block_start(self, index: int, content: dict[str, Any]) -> list[Chunk]:
+        self._blocks[index] = _Block(content)
+        match content.get("type"):
+            case "tool_use" if is_call(content):
+                self._calls[index] = len(self._calls)
+                function = {"name": content["name"], "arguments": ""}
+                call = {"index": self._calls[index], "id": content["id"], "type": "function", "function": function}
+                return [self._chunk({"tool_calls": [call]})]
+            case "text" if content["text"]:
+                return [self._text(content["text"])]
+            case "thinking" if content["thinking"]:
+                return [self._chunk({"reasoning_content": content["thinking"]})]
             case _:
                 return []
 
-    def _block_stop(self, block: int) -> list[Chunk]:
-        """A call without arguments sends none, which is no JSON."""
-        if block not in self._calls or block in self._has_arguments:
+    def _block_delta(self, index: int, delta: Mapping[str, Any]) -> list[Chunk]:
+        block = self._blocks[index]
+        block.add(delta)
+        match delta.get("type"):
+            case "text_delta" if delta["text"]:
+                return [self._text(delta["text"])]
+            case "thinking_delta" if delta["thinking"]:
+                return [self._chunk({"reasoning_content": delta["thinking"]})]
+            case "input_json_delta" if delta["partial_json"]:
+                return self._input(index, delta["partial_json"])
+            case _:
+                return []
+
+    def _block_stop(self, index: int) -> list[Chunk]:
+        """A call whose input came with its start, or that has none, sends no arguments; `{}` is some."""
+        block = self._blocks[index]
+        if block.has_input or block.content.get("type") != "tool_use":
             return []
-        return [self._arguments(block, "{}")]
+        return self._input(index, orjson.dumps(block.content["input"]).decode())
 
-    def _arguments(self, block: int, arguments: str) -> Chunk:
-        return _chunk({"tool_calls": [{"index": self._calls[block], "function": {"arguments": arguments}}]})
+    def _input(self, index: int, partial_json: str) -> list[Chunk]:
+        if index in self._calls:
+            call = {"index": self._calls[index], "function": {"arguments": partial_json}}
+            return [self._chunk({"tool_calls": [call]})]
+        return [self._text(partial_json)] if is_answer(self._blocks[index].content) else []
 
-    def _end(self, event: Mapping[str, Any]) -> Chunk:
+    def _text(self, text: str) -> Chunk:
+        self._has_text = True
+        return self._chunk({"content": text})
+
+    def _delta(self, event: Mapping[str, Any]) -> list[Chunk]:
+        """The fields of the message's end come beside its `delta` as well as inside."""
         reported: Mapping[str, Any] = event.get("usage") or {}
         self._usage |= {name: count for name, count in reported.items() if count is not None}
-        chunk = _chunk({}, finish_reason(event["delta"].get("stop_reason")))
-        chunk.usage = usage_of(self._usage)
-        return chunk
+        self._extra |= tier_of(self._usage)
+        beside = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
+        self._message |= beside | event["delta"]
+        if event["delta"].get("stop_reason") is not None:
+            return self._end()
+        return [Chunk(choices=[], usage=usage_of(self._usage))]
+
+    def _end(self) -> list[Chunk]:
+        if self._has_ended:
+            return []
+        self._has_ended = True
+        blocks = [block.whole() for _, block in sorted(self._blocks.items())]
+        stop_reason = self._message.get("stop_reason")
+        refuse_nothing(stop_reason, is_empty=not blocks)
+        fields = extensions_of(blocks, said_of(self._message, self._usage))
+        if not self._has_text and not self._calls:
+            fields["content"] = ""
+        end = self._chunk({}, finish_reason(stop_reason, blocks))
+        end.usage = usage_of(self._usage)
+        return [self._chunk(fields), end] if fields else [end]
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> Chunk:
+        return Chunk(choices=[{"index": 0, "delta": delta, "finish_reason": finish}], extra=self._extra)
 
 
-def _chunk(delta: dict[str, Any], finish: str | None = None) -> Chunk:
-    return Chunk(choices=[{"index": 0, "delta": delta, "finish_reason": finish}])
+class _Block:
+    """A content block as it grows."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self.content = content
+        self.has_input = False
+        self._pieces: dict[str, list[str]] = {}
+
+    def add(self, delta: Mapping[str, Any]) -> None:
+        """Take a delta: its texts continue the block's own, a citation joins the list of them."""
+        for name, value in delta.items():
+            if name == "type" or value is None:
+                continue
+            if name == "citation":
+                self.content["citations"] = [*(self.content.get("citations") or ()), value]
+            elif isinstance(value, str):
+                self.has_input = self.has_input or (name == "partial_json" and bool(value))
+                self._pieces.setdefault(name, []).append(value)
+            else:
+                self.content[name] = value
+
+    def whole(self) -> dict[str, Any]:
+        """Give the block as an answer that isn't streamed has it."""
+        block = self.content
+        for name, pieces in self._pieces.items():
+            if name == "partial_json":
+                block["input"] = _parsed("".join(pieces)) if self.has_input else block.get("input")
+            else:
+                block[name] = (block.get(name) or "") + "".join(pieces)
+        return block
+
+
+def _parsed(text: str) -> Any:
+    """Parse a tool's input; one that was cut off or is no JSON stays a text."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text

@@ -5,10 +5,13 @@ from typing import Any
 
 import httpx2
 
-from functions.gateway.ports import Answer, ChatRequest, Deployment
+from functions.gateway.ports import Answer, ChatRequest, Deployment, EmbeddingRequest, Embeddings
+from functions.providers.embedder import ProviderEmbedder
 from functions.providers.google.client import GoogleClient
 from functions.providers.google.decode import decode_answer
-from functions.providers.google.encode import dropped_params, encode_request
+from functions.providers.google.embeddings import decode_embeddings, encode_embeddings
+from functions.providers.google.encode import encode_request
+from functions.providers.google.parameters import dropped_params
 from functions.providers.google.stream import GoogleStream
 from functions.providers.upstream import ProviderUpstream
 
@@ -22,7 +25,7 @@ class GoogleWire:
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what is left out."""
-        return dropped_params(request)
+        return dropped_params(request, deployment)
 
     def decode(self, body: dict[str, Any]) -> Answer:
         """Read a response."""
@@ -36,6 +39,28 @@ class GoogleWire:
 def new_call_id() -> str:
     """Name a tool call that its model left without an id."""
     return f"call_{uuid.uuid4().hex[:24]}"
+
+
+class GoogleEmbeddings:
+    """`EmbeddingWire` of batchEmbedContents."""
+
+    def encode(self, request: EmbeddingRequest, deployment: Deployment) -> dict[str, Any]:
+        """Give the body."""
+        return encode_embeddings(request.body, deployment.upstream_model)
+
+    def dropped_params(self, request: EmbeddingRequest, deployment: Deployment) -> tuple[str, ...]:
+        """Name what Google has no word for."""
+        return ("user",) if request.body.get("user") is not None else ()
+
+    def decode(self, body: dict[str, Any]) -> Embeddings:
+        """Read the vectors."""
+        vectors, usage = decode_embeddings(body)
+        return Embeddings(vectors=vectors, usage=usage)
+
+
+def google_embedder(http: httpx2.AsyncClient) -> ProviderEmbedder:
+    """Make the embedder, on a connection pool that its opener closes."""
+    return ProviderEmbedder(GoogleEmbeddings(), GoogleClient(http, "batchEmbedContents"))
 
 
 def google_upstream(http: httpx2.AsyncClient) -> ProviderUpstream:

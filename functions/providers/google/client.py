@@ -1,5 +1,6 @@
 """The `google-genai` SDK as transport."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -23,22 +24,30 @@ class GoogleClient:
     alone, and a test fails by name when the SDK changes it.
     """
 
-    def __init__(self, http: httpx2.AsyncClient) -> None:
+    def __init__(self, http: httpx2.AsyncClient, verb: str = "generateContent") -> None:
         self._http = http
+        self._verb = verb
         self._is_imported = False
         self._clients: dict[tuple[str | None, str | None], genai.Client] = {}
 
     async def send(
-        self, body: dict[str, Any], deployment: Deployment, *, is_stream: bool, timeout: httpx2.Timeout
+        self,
+        body: dict[str, Any],
+        deployment: Deployment,
+        *,
+        is_stream: bool,
+        timeout: httpx2.Timeout,
+        headers: Mapping[str, str],
     ) -> httpx2.Response:
         """`POST` once: without retry options the SDK makes one attempt."""
         await self.warm_up()
         from google.genai.errors import APIError
 
-        verb = "streamGenerateContent?alt=sse" if is_stream else "generateContent"
+        verb = "streamGenerateContent?alt=sse" if is_stream else self._verb
         api: Any = self._client(deployment)._api_client  # pyright: ignore[reportPrivateUsage]
         request = api._build_request("post", f"models/{deployment.upstream_model}:{verb}", body)
         request.timeout = timeout
+        request.headers.update(headers)
         try:
             return (await api._async_request(request, stream=True)).response_stream
         except APIError as error:

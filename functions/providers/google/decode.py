@@ -4,27 +4,30 @@ Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentRespons
 """
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
-
-import orjson
 
 from events.spend import Usage
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Answer
+from functions.providers.google.candidate import CandidateReader
+from functions.providers.google.finish import BLOCKED_PROMPT
+from functions.providers.google.usage import usage_of
 
-# https://ai.google.dev/api/generate-content#FinishReason; whatever else ends an answer has blocked it.
-_FINISH_REASONS = {"STOP": "stop", "MAX_TOKENS": "length", "FINISH_REASON_UNSPECIFIED": "stop"}
-_FAILURES = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "OTHER"})
+_HANDLED = frozenset({"candidates", "usageMetadata", "modelVersion", "responseId", "createTime"})
+_SERVICE_TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}  # Google's → OpenAI's
+_OF_LISTS = ("tool_calls", "thinking_blocks", "images", "annotations")
 
 
 def decode_answer(body: Mapping[str, Any], new_call_id: Callable[[], str]) -> Answer:
     """Read a response. A blocked prompt is an answer that was filtered. Raises `UpstreamError` where it is none."""
     candidates: list[dict[str, Any]] = body.get("candidates") or blocked_prompt(body)
     return Answer(
-        choices=[_choice(candidate, new_call_id) for candidate in candidates],
-        usage=usage_of(body.get("usageMetadata") or {}),
+        choices=[_choice(candidate, metadata_of(body), new_call_id) for candidate in candidates],
+        usage=usage_of(body.get("usageMetadata")) or Usage(),
         response_id=body.get("responseId"),
         response_model=body.get("modelVersion"),
+        extra=extra_of(body),
     )
 
 
@@ -33,54 +36,34 @@ def blocked_prompt(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     feedback: Mapping[str, Any] = body.get("promptFeedback") or {}
     if not feedback.get("blockReason"):
         raise UpstreamError("invalid_response", "an answer without candidates")
-    return [{"index": 0, "content": {}, "finishReason": feedback["blockReason"]}]
+    return [{"index": 0, "finishReason": BLOCKED_PROMPT}]
 
 
-def finish_reason(reason: str, *, has_calls: bool) -> str:
-    """Give OpenAI's word. Raises `UpstreamError` for an answer that the model failed to write."""
-    if reason in _FAILURES:
-        raise UpstreamError("invalid_response", f"the model ended with {reason}")
-    finish = _FINISH_REASONS.get(reason, "content_filter")
-    return "tool_calls" if has_calls and finish == "stop" else finish
+def metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a response says of itself that has no place of its own, such as `promptFeedback`."""
+    return {name: value for name, value in body.items() if name not in _HANDLED}
 
 
-def usage_of(usage: Mapping[str, Any]) -> Usage:
-    """Read `usageMetadata`: the prompt includes cached tokens; tool results and thoughts stand beside it.
-
-    Source: https://ai.google.dev/api/generate-content#UsageMetadata
-    """
-    thoughts: int = usage.get("thoughtsTokenCount") or 0
-    details: list[dict[str, Any]] = usage.get("promptTokensDetails") or []
-    return Usage(
-        input_tokens=(usage.get("promptTokenCount") or 0) + (usage.get("toolUsePromptTokenCount") or 0),
-        output_tokens=(usage.get("candidatesTokenCount") or 0) + thoughts,
-        cache_read_tokens=usage.get("cachedContentTokenCount") or 0,
-        reasoning_tokens=thoughts,
-        audio_input_tokens=sum(entry.get("tokenCount") or 0 for entry in details if entry.get("modality") == "AUDIO"),
-    )
+def extra_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Give OpenAI's further fields of an answer: when it was made (Unix seconds), and at which service tier."""
+    extra: dict[str, Any] = {}
+    if created := body.get("createTime"):
+        extra["created"] = int(datetime.fromisoformat(created).timestamp())
+    usage: Mapping[str, Any] = body.get("usageMetadata") or {}
+    if tier := _SERVICE_TIERS.get(str(usage.get("serviceTier")).lower()):
+        extra["service_tier"] = tier
+    return extra
 
 
-def parts_of(candidate: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give a candidate's parts, of which there may be none."""
-    content: Mapping[str, Any] = candidate.get("content") or {}
-    return content.get("parts") or []
-
-
-def tool_call(call: Mapping[str, Any], new_call_id: Callable[[], str]) -> dict[str, Any]:
-    """Give OpenAI's tool call; older models don't name theirs."""
-    arguments = orjson.dumps(call.get("args") or {}).decode()
-    call_id = call.get("id") or new_call_id()
-    return {"id": call_id, "type": "function", "function": {"name": call["name"], "arguments": arguments}}
-
-
-def _choice(candidate: Mapping[str, Any], new_call_id: Callable[[], str]) -> dict[str, Any]:
-    parts = parts_of(candidate)
-    texts = [part["text"] for part in parts if "text" in part and not part.get("thought")]
-    thoughts = [part["text"] for part in parts if "text" in part and part.get("thought")]
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts else None}
-    if calls := [tool_call(part["functionCall"], new_call_id) for part in parts if "functionCall" in part]:
-        message["tool_calls"] = calls
-    if thoughts:
-        message["reasoning_content"] = "".join(thoughts)
-    finish = finish_reason(candidate.get("finishReason") or "STOP", has_calls=bool(calls))
-    return {"index": candidate.get("index") or 0, "message": message, "finish_reason": finish}
+def _choice(
+    candidate: Mapping[str, Any], metadata: Mapping[str, Any], new_call_id: Callable[[], str]
+) -> dict[str, Any]:
+    """Read a candidate. One that says nothing of its end has ended, provided that it says anything."""
+    reader = CandidateReader(candidate.get("index") or 0, new_call_id)
+    reader.add_metadata(metadata)
+    choice = reader.read(candidate if candidate.get("finishReason") else {**candidate, "finishReason": "STOP"})
+    delta: dict[str, Any] = choice.pop("delta")
+    for name in _OF_LISTS:
+        for entry in delta.get(name) or ():
+            del entry["index"]
+    return {**choice, "message": {"role": "assistant", "content": None, **delta}}

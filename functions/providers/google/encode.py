@@ -1,174 +1,133 @@
 """OpenAI's request as a generateContent request. Source: https://ai.google.dev/api/generate-content"""
 
-import mimetypes
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
+from functions.gateway.errors import BadRequest
 from functions.gateway.ports import ChatRequest, Deployment
-from functions.providers.parts import (
-    arguments_of,
-    content_parts,
-    data_url,
-    max_output_tokens,
-    not_taken,
-    plain_text,
-    refuse_dropped,
-    stop_sequences,
-    tools_of,
-    unsupported_part,
+from functions.providers.google.contents import contents_of, system_parts
+from functions.providers.google.parameters import (
+    GENERATION_EXTRAS,
+    RENAMED,
+    REQUEST_EXTRAS,
+    camel,
+    dropped_params,
+    has_functions,
+    refuse_refused,
 )
+from functions.providers.google.schema import google_schema
+from functions.providers.google.thinking import thinking_config
+from functions.providers.google.tools import tool_config, tools_of
+from functions.providers.parts import max_output_tokens, refuse_dropped, stop_sequences
 
-_PROVIDER = "gemini"
-_GENERATION = {
-    "temperature": "temperature",
-    "top_p": "topP",
-    "top_k": "topK",
-    "n": "candidateCount",
-    "seed": "seed",
-    "presence_penalty": "presencePenalty",
-    "frequency_penalty": "frequencyPenalty",
-}
-_TAKEN = frozenset({
-    "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "stop", "tools",
-    "tool_choice", "response_format", "user", *_GENERATION,
-})  # fmt: skip
-_MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
+_SERVICE_TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
+_AS_JSON = "Unless you call a function, answer with a single JSON {} and nothing else: no other text, no code fences."
 
 
 def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
     """Give the body. Raises `BadRequest`, `UpstreamError`."""
-    dropped = dropped_params(request)
+    refuse_refused(request.body)
+    dropped = dropped_params(request, deployment)
     refuse_dropped(request, dropped, deployment.name)
-    asked = {name: value for name, value in request.body.items() if name not in dropped and value is not None}
-    body: dict[str, Any] = {"contents": _contents(asked["messages"])}
-    if system := [_text(message) for message in asked["messages"] if message["role"] in ("system", "developer")]:
-        body["systemInstruction"] = {"parts": [{"text": text} for text in system if text]}
-    if generation := _generation_config(asked):
-        body["generationConfig"] = generation
-    if tools := tools_of(asked):
-        body["tools"] = [{"functionDeclarations": [_declaration(tool) for tool in tools]}]
-        if asked.get("tool_choice"):
-            body["toolConfig"] = {"functionCallingConfig": _calling_config(asked["tool_choice"])}
-    return body
+    asked = {name: value for name, value in request.body.items() if value is not None and name not in dropped}
+    capabilities = deployment.model.capabilities
+    tools = tools_of(asked)
+    body: dict[str, Any] = {
+        **_turns(asked, capabilities),
+        "generationConfig": _generation_config(asked, capabilities),
+        "tools": tools,
+        "toolConfig": tool_config(asked, tools, capabilities),
+        "serviceTier": _SERVICE_TIERS.get(asked.get("service_tier", "")),
+        "store": asked.get("store"),
+    }
+    _add_extras(body, asked)
+    return {name: value for name, value in body.items() if value is not None and value not in ({}, [])}
 
 
-def dropped_params(request: ChatRequest) -> tuple[str, ...]:
-    """Name what the wire has no word for; it also refuses a JSON answer together with tools."""
-    dropped = set(not_taken(request.body, _TAKEN)) - {"parallel_tool_calls"}
-    if request.body.get("parallel_tool_calls") is False:
-        dropped.add("parallel_tool_calls")
-    if request.body.get("tools") and _json_schema(request.body) is not None:
-        dropped.add("response_format")
-    return tuple(sorted(dropped))
+def _turns(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the conversation; instructions that stand alone become its only turn, as Google wants one."""
+    system = system_parts(asked["messages"])
+    contents = contents_of(asked["messages"], capabilities)
+    if _is_instructed(asked, capabilities):
+        system.append({"text": _json_instruction(asked)})
+    if not contents and system:
+        return {"contents": [{"role": "user", "parts": system}]}
+    return {"contents": contents, **({"systemInstruction": {"parts": system}} if system else {})}
 
 
-def _text(message: Mapping[str, Any]) -> str:
-    return plain_text(message["content"])
-
-
-def _generation_config(asked: Mapping[str, Any]) -> dict[str, Any]:
-    config: dict[str, Any] = {theirs: asked[ours] for ours, theirs in _GENERATION.items() if ours in asked}
+def _generation_config(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) -> dict[str, Any]:
+    config: dict[str, Any] = {theirs: asked[ours] for ours, theirs in RENAMED.items() if ours in asked}
+    if config.get("responseLogprobs") is False:
+        del config["responseLogprobs"]
     if limit := max_output_tokens(asked):
         config["maxOutputTokens"] = limit
     if stop := stop_sequences(asked):
         config["stopSequences"] = stop
-    if (schema := _json_schema(asked)) is not None:
-        config["responseMimeType"] = "application/json"
-        if schema:
-            config["responseJsonSchema"] = schema
+    if thinking := thinking_config(asked, capabilities):
+        config["thinkingConfig"] = thinking
+    if modalities := asked.get("modalities"):
+        config["responseModalities"] = [str(modality).upper() for modality in modalities]
+    if audio := asked.get("audio"):
+        config["speechConfig"] = _speech(audio)
+    if not _is_instructed(asked, capabilities):
+        config |= _response_format(asked)
     return config
 
 
-def _json_schema(body: Mapping[str, Any]) -> dict[str, Any] | None:
+def _speech(audio: Any) -> dict[str, Any]:
+    """Give the voice. OpenAI's may also be `{"id": …}`."""
+    voice: Any = cast("dict[str, Any]", audio).get("voice") if isinstance(audio, dict) else None
+    name: Any = cast("dict[str, Any]", voice).get("id") if isinstance(voice, dict) else voice
+    if not isinstance(name, str):
+        raise BadRequest("audio.voice must name one of Google's voices, such as 'Kore'.", param="audio.voice")
+    return {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": name}}}
+
+
+def _response_format(asked: Mapping[str, Any]) -> dict[str, Any]:
+    schema = _json_schema(asked)
+    if schema is None:
+        return {}
+    return {"responseMimeType": "application/json", **({"responseJsonSchema": schema} if schema else {})}
+
+
+def _json_schema(asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """Give the schema of a JSON answer, an empty one for any JSON, or nothing for text."""
-    wanted: Mapping[str, Any] = body.get("response_format") or {}
+    wanted: Mapping[str, Any] = asked.get("response_format") or {}
     match wanted.get("type"):
         case "json_schema":
-            return wanted["json_schema"].get("schema") or {}
+            named: Any = wanted.get("json_schema")
+            schema: Any = cast("dict[str, Any]", named).get("schema") if isinstance(named, dict) else {}
+            return google_schema(schema or {}, "response_format.json_schema.schema")
         case "json_object":
             return {}
         case _:
             return None
 
 
-def _contents(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give the turns; neighbours of one role become one, as parallel results must answer parallel calls."""
-    names = {call["id"]: call["function"]["name"] for message in messages for call in message.get("tool_calls") or ()}
-    turns: list[dict[str, Any]] = []
-    for message in messages:
-        if message["role"] in ("system", "developer"):
-            continue
-        role = "model" if message["role"] == "assistant" else "user"
-        parts = _parts(message, names)
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["parts"] += parts
-        elif parts:
-            turns.append({"role": role, "parts": parts})
-    return turns
+def _is_instructed(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) -> bool:
+    """Say whether JSON can only be asked for in words: before Gemini 3, functions rule the native way out.
+
+    Source: https://ai.google.dev/gemini-api/docs/structured-output#structured_outputs_with_tools
+    """
+    if capabilities.get("tool_combination") or not has_functions(asked):
+        return False
+    return _json_schema(asked) is not None
 
 
-def _parts(message: Mapping[str, Any], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    if message["role"] == "tool":
-        return [_function_response(message, names)]
-    content = [_part(part) for part in content_parts(message.get("content"))]
-    calls = [_function_call(call) for call in message.get("tool_calls") or ()]
-    return [*content, *calls]
+def _json_instruction(asked: Mapping[str, Any]) -> str:
+    schema = _json_schema(asked)
+    return _AS_JSON.format(f"value that fits the JSON Schema {orjson.dumps(schema).decode()}" if schema else "object")
 
 
-def _part(part: Mapping[str, Any]) -> dict[str, Any]:
-    match part["type"]:
-        case "text":
-            return {"text": part["text"]}
-        case "refusal":
-            return {"text": part["refusal"]}
-        case "image_url":
-            return _image(part["image_url"]["url"])
-        case _:
-            raise unsupported_part(part, _PROVIDER)
-
-
-def _image(url: str) -> dict[str, Any]:
-    if inline := data_url(url):
-        media_type, data = inline
-        return {"inlineData": {"mimeType": media_type, "data": data}}
-    media_type, _ = mimetypes.guess_type(url.partition("?")[0])
-    return {"fileData": {"fileUri": url, "mimeType": media_type or "image/jpeg"}}
-
-
-def _function_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    return {"functionCall": {"id": call["id"], "name": call["function"]["name"], "args": arguments_of(call)}}
-
-
-def _function_response(message: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    for part in content_parts(message["content"]):
-        if part["type"] != "text":
-            raise unsupported_part(part, _PROVIDER)
-    call_id = message["tool_call_id"]
-    response = {"id": call_id, "name": names.get(call_id, call_id), "response": _result(plain_text(message["content"]))}
-    return {"functionResponse": response}
-
-
-def _result(text: str) -> dict[str, Any]:
-    """Give a tool's result as the object that the wire wants; anything else goes under `output`."""
-    try:
-        value: Any = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        value = text
-    return value if isinstance(value, dict) else {"output": value}  # pyright: ignore[reportUnknownVariableType]
-
-
-def _declaration(function: Mapping[str, Any]) -> dict[str, Any]:
-    declaration: dict[str, Any] = {"name": function["name"]}
-    if function.get("description"):
-        declaration["description"] = function["description"]
-    if function.get("parameters"):
-        declaration["parametersJsonSchema"] = function["parameters"]
-    return declaration
-
-
-def _calling_config(choice: Any) -> dict[str, Any]:
-    if isinstance(choice, str):
-        return {"mode": _MODES[choice]}
-    return {"mode": "ANY", "allowedFunctionNames": [choice["function"]["name"]]}
+def _add_extras(body: dict[str, Any], asked: Mapping[str, Any]) -> None:
+    """Add Google's own parameters; where they meet a translated one, they win."""
+    for name, value in asked.items():
+        theirs = camel(name)
+        if theirs in ("generationConfig", "toolConfig"):
+            body[theirs] = {**body[theirs], **{camel(field): setting for field, setting in value.items()}}
+        elif theirs in REQUEST_EXTRAS:
+            body[theirs] = value
+        elif theirs in GENERATION_EXTRAS:
+            body["generationConfig"] = {**body["generationConfig"], theirs: value}

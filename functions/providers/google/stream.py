@@ -3,11 +3,13 @@
 Source: https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from functions.gateway.ports import Chunk
-from functions.providers.google.decode import blocked_prompt, finish_reason, parts_of, tool_call, usage_of
+from functions.providers.google.candidate import CandidateReader
+from functions.providers.google.decode import blocked_prompt, extra_of, metadata_of
+from functions.providers.google.usage import usage_of
 
 
 class GoogleStream:
@@ -16,39 +18,29 @@ class GoogleStream:
     def __init__(self, new_call_id: Callable[[], str]) -> None:
         self.is_complete = False
         self._new_call_id = new_call_id
-        self._calls: dict[int, int] = {}  # candidate → tool calls so far
+        self._readers: dict[int, CandidateReader] = {}
 
     def decode(self, event: dict[str, Any]) -> list[Chunk]:
         """Give one chunk for a response: its parts as one delta for each candidate."""
         candidates: list[dict[str, Any]] = event.get("candidates") or []
-        if event.get("promptFeedback") and not candidates:
+        feedback: dict[str, Any] = event.get("promptFeedback") or {}
+        if feedback.get("blockReason") and not candidates:
             candidates = blocked_prompt(event)
-        metadata = event.get("usageMetadata")
+        if metadata := metadata_of(event):
+            self._reader(0).add_metadata(metadata)
+        choices = [self._reader(candidate.get("index") or 0).read(candidate) for candidate in candidates]
+        self.is_complete = self.is_complete or any(choice["finish_reason"] for choice in choices)
         return [
             Chunk(
-                choices=[self._choice(candidate) for candidate in candidates],
-                usage=usage_of(metadata) if metadata else None,
+                choices=choices,
+                usage=usage_of(event.get("usageMetadata")),
                 response_id=event.get("responseId"),
                 response_model=event.get("modelVersion"),
+                extra=extra_of(event),
             )
         ]
 
-    def _choice(self, candidate: Mapping[str, Any]) -> dict[str, Any]:
-        index: int = candidate.get("index") or 0
-        delta = {} if index in self._calls else {"role": "assistant"}
-        self._calls.setdefault(index, 0)
-        for part in parts_of(candidate):
-            self._add(part, index, delta)
-        reason = candidate.get("finishReason")
-        self.is_complete = self.is_complete or bool(reason)
-        finish = finish_reason(reason, has_calls=self._calls[index] > 0) if reason else None
-        return {"index": index, "delta": delta, "finish_reason": finish}
-
-    def _add(self, part: Mapping[str, Any], index: int, delta: dict[str, Any]) -> None:
-        if "functionCall" in part:
-            call = tool_call(part["functionCall"], self._new_call_id)
-            delta.setdefault("tool_calls", []).append({"index": self._calls[index], **call})
-            self._calls[index] += 1
-        elif "text" in part:
-            name = "reasoning_content" if part.get("thought") else "content"
-            delta[name] = delta.get(name, "") + part["text"]
+    def _reader(self, index: int) -> CandidateReader:
+        if index not in self._readers:
+            self._readers[index] = CandidateReader(index, self._new_call_id)
+        return self._readers[index]

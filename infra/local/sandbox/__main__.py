@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from infra.local.sandbox import anthropic, google, openai
+from infra.local.sandbox import anthropic, embeddings, google, openai
 from infra.local.sandbox.directives import directives_in
 from infra.local.sandbox.reply import Question, Reply, reply_to, tokens_of
 
@@ -45,6 +45,12 @@ class Sandbox:
         entry["requests"] += 1
         entry["input_tokens"] += input_tokens
         entry["output_tokens"] += output_tokens
+
+    def remember(self, request: Request, question: Question, body: Any) -> None:
+        """Keep what was asked, without keys."""
+        headers = {name: value for name, value in request.headers.items() if name not in _SECRETS}
+        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        self.requests.append({"provider": question.provider, "path": path, "headers": headers, "body": body})
 
     async def show_bill(self, _request: Request) -> Response:
         """`GET /bill`."""
@@ -80,7 +86,7 @@ class WireEndpoint:
         request = Request(scope, receive)
         body: dict[str, Any] = await request.json()
         question: Question = self._wire.question(body, request.url.path)
-        self._remember(request, question, body)
+        self._sandbox.remember(request, question, body)
         fault = directives_in(question.user_text).faults.get(question.provider, "")
         if fault.isdecimal():
             said, headers = self._wire.error(int(fault))
@@ -94,12 +100,6 @@ class WireEndpoint:
             _reset(send)
         else:
             await self._answer(question, fault, send)
-
-    def _remember(self, request: Request, question: Question, body: Any) -> None:
-        headers = {name: value for name, value in request.headers.items() if name not in _SECRETS}
-        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        seen = {"provider": question.provider, "path": path, "headers": headers, "body": body}
-        self._sandbox.requests.append(seen)
 
     async def _answer(self, question: Question, fault: str, send: Send) -> None:
         reply = reply_to(question)
@@ -138,6 +138,32 @@ class WireEndpoint:
         _reset(send)
 
 
+class EmbeddingEndpoint:
+    """One provider's embeddings; of the faults, the statuses are understood."""
+
+    def __init__(self, sandbox: Sandbox, provider: str) -> None:
+        self._sandbox = sandbox
+        self._provider = provider
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or fail as asked."""
+        request = Request(scope, receive)
+        body: dict[str, Any] = await request.json()
+        is_google = self._provider == "gemini"
+        texts = embeddings.google_texts(body) if is_google else embeddings.openai_texts(body)
+        model = request.url.path.rpartition("/")[2].partition(":")[0] if is_google else str(body["model"])
+        question = Question(provider=self._provider, model=model, user_text=texts[-1], input_text="".join(texts))
+        self._sandbox.remember(request, question, body)
+        fault = directives_in(question.user_text).faults.get(self._provider, "")
+        if fault.isdecimal():
+            said, headers = (google if is_google else openai).error(int(fault))
+            await JSONResponse(said, status_code=int(fault), headers=headers)(scope, receive, send)
+            return
+        self._sandbox.charge(question, sum(map(tokens_of, texts)), 0)
+        answer = embeddings.google_answer(body) if is_google else embeddings.openai_answer(body)
+        await JSONResponse(answer)(scope, receive, send)
+
+
 async def _start(send: Send, content_type: str, headers: Mapping[str, str]) -> None:
     pairs = {"content-type": content_type, **headers}.items()
     raw = [(name.encode(), value.encode()) for name, value in pairs]
@@ -158,10 +184,15 @@ def _reset(send: Send) -> None:
 
 def build_app(sandbox: Sandbox) -> Router:
     """Put the three wires and the sandbox's own pages on their paths."""
-    gemini = WireEndpoint(sandbox, google)
+    gemini, google_embeddings = WireEndpoint(sandbox, google), EmbeddingEndpoint(sandbox, "gemini")
     return Router(
         [
             Route("/v1/chat/completions", WireEndpoint(sandbox, openai), methods=["POST"]),
+            Route("/v1/embeddings", EmbeddingEndpoint(sandbox, "openai"), methods=["POST"]),
+            *[
+                Route(f"/{version}/models/{{model}}:batchEmbedContents", google_embeddings, methods=["POST"])
+                for version in ("v1", "v1beta")
+            ],
             Route("/v1/messages", WireEndpoint(sandbox, anthropic), methods=["POST"]),
             *[Route(f"/{version}/models/{{call}}", gemini, methods=["POST"]) for version in ("v1", "v1beta")],
             Route("/bill", sandbox.show_bill),

@@ -1,5 +1,7 @@
 """What the sandbox answers, whatever the wire: deterministic, labelled, with token counts by bytes."""
 
+import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +58,14 @@ def reply_to(question: Question) -> Reply:
         cut = text.encode()[: question.max_tokens * _BYTES_PER_TOKEN].decode(errors="ignore")
         return _reply(question, cut, None, "length", input_tokens, question.max_tokens)
     return _reply(question, text, None, "stop", input_tokens, whole)
+
+
+def vector_of(text: str, size: int) -> list[float]:
+    """Give a text's vector: made from its hash, of length 1, the same each time."""
+    digest = hashlib.shake_256(text.encode()).digest(2 * size)
+    numbers = [int.from_bytes(digest[at : at + 2], "big") / 32768 - 1 for at in range(0, 2 * size, 2)]
+    length = math.sqrt(sum(number * number for number in numbers)) or 1.0
+    return [number / length for number in numbers]
 
 
 def tokens_of(text: str) -> int:

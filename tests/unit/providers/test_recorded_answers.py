@@ -65,7 +65,7 @@ def anthropic_usage(usage: dict[str, Any]) -> Usage:
     read, written = usage.get("cache_read_input_tokens") or 0, usage.get("cache_creation_input_tokens") or 0
     hour = (usage.get("cache_creation") or {}).get("ephemeral_1h_input_tokens") or 0
     return Usage(
-        input_tokens=usage["input_tokens"] + read + written,
+        input_tokens=(usage.get("input_tokens") or 0) + read + written,
         output_tokens=usage["output_tokens"],
         cache_read_tokens=read,
         cache_write_5m_tokens=written - hour,
@@ -85,8 +85,9 @@ def google_totals(body: dict[str, Any]) -> tuple[int, int]:
 
 
 def anthropic_totals(body: dict[str, Any]) -> tuple[int, int]:
-    usage = anthropic_usage(body["usage"])
-    return usage.input_tokens, usage.output_tokens
+    compactions = [one for one in body["usage"].get("iterations") or () if one["type"] == "compaction"]
+    counted = [anthropic_usage(usage) for usage in (body["usage"], *compactions)]  # no total includes a compaction
+    return sum(usage.input_tokens for usage in counted), sum(usage.output_tokens for usage in counted)
 
 
 def text_of_anthropic(body: dict[str, Any]) -> str:
@@ -123,6 +124,7 @@ def test_every_recorded_whole_answer_decodes(
 
         assert (answer.choices[0]["message"].get("content") or "") == text_of(body), exchange["id"]
         assert {choice.get("finish_reason", "stop") for choice in answer.choices} <= FINISH_REASONS, exchange["id"]
+        assert answer.usage is not None
         assert (answer.usage.input_tokens, answer.usage.output_tokens) == totals_of(body), exchange["id"]
         seen += 1
     assert seen > 100
@@ -158,7 +160,7 @@ def test_a_recorded_anthropic_stream_has_its_text_and_its_usage(cassettes: Path)
 
         assert choices[0]["content"] == "".join(delta.get("text") or "" for delta in deltas), exchange["id"]
         usages = [chunk.usage for chunk in chunks if chunk.usage]
-        assert usages[-1].output_tokens == last[-1]["usage"]["output_tokens"], exchange["id"]
+        assert usages[-1].output_tokens == anthropic_totals(last[-1])[1], exchange["id"]
 
 
 def test_a_recorded_google_stream_has_its_text_and_its_calls(cassettes: Path) -> None:

@@ -1,0 +1,180 @@
+"""OpenAI's messages as Google's turns. Source: https://ai.google.dev/api/caching#Content"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+import orjson
+
+from functions.gateway.errors import BadRequest
+from functions.providers.google.media import inline, media_part
+from functions.providers.google.signatures import PLACEHOLDER, interleaved, marks_of, unsigned_id
+from functions.providers.parts import content_parts, plain_text
+
+_SYSTEM = ("system", "developer")
+# https://ai.google.dev/gemini-api/docs/function-calling#multimodal
+_TYPES_IN_RESULTS = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
+
+
+def system_parts(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Give the instructions, wherever they stand."""
+    texts = (plain_text(message["content"]) for message in messages if message["role"] in _SYSTEM)
+    return [{"text": text} for text in texts if text]
+
+
+def contents_of(messages: list[dict[str, Any]], capabilities: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the turns; neighbours of one role become one, as parallel results must answer parallel calls.
+
+    Raises `BadRequest`, `UpstreamError`.
+    """
+    names = _CalledNames(messages)
+    turns: list[dict[str, Any]] = []
+    late: list[dict[str, Any]] = []  # what results hold beside themselves comes after all of them
+    for index, message in enumerate(messages):
+        role, path = message["role"], f"messages[{index}]"
+        if role == "tool":
+            result, beside = _function_response(message, names, path, capabilities)
+            _add(turns, "user", [result])
+            late += beside
+            continue
+        if late:
+            _add(turns, "user", late)
+            late = []
+        if role == "assistant":
+            _add(turns, "model", _model_parts(message, path))
+        elif role not in _SYSTEM:
+            _add(turns, "user", _user_parts(message, path))
+    if late:
+        _add(turns, "user", late)
+    if capabilities.get("thought_signatures_required"):
+        _sign_foreign_calls(turns)
+    return turns
+
+
+class _CalledNames:
+    """The function that each tool call was of, by the call's id."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        calls = (call for message in messages for call in message.get("tool_calls") or ())
+        self._names: dict[str, str] = {call["id"]: call["function"]["name"] for call in calls}
+
+    def of(self, message: Mapping[str, Any], path: str) -> str:
+        """Name the function whose result this is. Raises `BadRequest` where nothing called it."""
+        name = self._names.get(message["tool_call_id"]) or message.get("name")
+        if not isinstance(name, str):
+            where = f"{path}.tool_call_id"
+            message_id = message["tool_call_id"]
+            raise BadRequest(f"{where} {message_id!r} is the id of no tool call before it.", param=where)
+        return name
+
+
+def _add(turns: list[dict[str, Any]], role: str, parts: list[dict[str, Any]]) -> None:
+    if turns and turns[-1]["role"] == role:
+        turns[-1]["parts"] += parts
+    elif parts:
+        turns.append({"role": role, "parts": parts})
+
+
+def _user_parts(message: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
+    content = message["content"]
+    if isinstance(content, str):
+        return [{"text": content}] if content else []
+    return [media_part(part, f"{path}.content[{index}]") for index, part in enumerate(content) if _says_something(part)]
+
+
+def _says_something(part: Mapping[str, Any]) -> bool:
+    return part.get("type") != "text" or bool(part["text"])
+
+
+def _model_parts(message: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
+    """Give a turn of the model as it was written, as far as the client has kept it."""
+    content: Any = message.get("content")
+    text = content if isinstance(content, str) else plain_text(content)
+    images = [_image(image) for image in message.get("images") or ()]
+    calls = [
+        _function_call(call, f"{path}.tool_calls[{index}]")
+        for index, call in enumerate(message.get("tool_calls") or ())
+    ]
+    if not message.get("thinking_blocks") and not message.get("provider_specific_fields"):
+        return [*([{"text": text}] if text else []), *images, *calls]
+    thoughts = interleaved(_thoughts(message), marks_of(message, thought=True), thought=True)
+    texts = interleaved(text, marks_of(message, thought=False))
+    return [*thoughts, *texts, *images, *calls]
+
+
+def _thoughts(message: Mapping[str, Any]) -> str:
+    """Give Gemini's own thoughts, which never have a signature in their block: another model's do."""
+    blocks: list[dict[str, Any]] = message.get("thinking_blocks") or []
+    if any(block.get("signature") or block.get("type") != "thinking" for block in blocks):
+        return ""
+    return "".join(block.get("thinking") or "" for block in blocks)
+
+
+def _image(image: Mapping[str, Any]) -> dict[str, Any]:
+    part = inline(image["image_url"]["url"]) or {"text": ""}
+    signature = image.get("thought_signature")
+    return {**part, "thoughtSignature": signature} if signature else part
+
+
+def _function_call(call: Mapping[str, Any], path: str) -> dict[str, Any]:
+    call_id, signature = unsigned_id(call["id"])
+    function = call["function"]
+    arguments = _arguments(function["arguments"], f"{path}.function.arguments")
+    part: dict[str, Any] = {"functionCall": {"id": call_id, "name": function["name"], "args": arguments}}
+    return {**part, "thoughtSignature": signature} if signature else part
+
+
+def _arguments(text: str, path: str) -> dict[str, Any]:
+    try:
+        arguments: Any = orjson.loads(text or "{}")
+    except orjson.JSONDecodeError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise BadRequest(f"{path} is not a JSON object.", param=path)
+    return cast("dict[str, Any]", arguments)
+
+
+def _function_response(
+    message: Mapping[str, Any], names: _CalledNames, path: str, capabilities: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Give a tool's result, and of its media what this model can't take inside of it."""
+    content = message["content"]
+    call_id, _ = unsigned_id(message["tool_call_id"])
+    response: dict[str, Any] = {"id": call_id, "name": names.of(message, path)}
+    if isinstance(content, str):
+        return {"functionResponse": {**response, "response": _result(content)}}, []
+    media = [
+        media_part(part, f"{path}.content[{index}]") for index, part in enumerate(content) if part["type"] != "text"
+    ]
+    texts = [part for part in content_parts(content) if part["type"] == "text"]
+    response["response"] = _result(plain_text(texts)) if texts or not media else {}
+    inside = [part for part in media if _fits_into_result(part, capabilities)]
+    beside = [part for part in media if part not in inside]
+    if inside:
+        response["parts"] = inside
+    label = {"text": f"Content of the result of {response['name']} ({call_id}):"}
+    return {"functionResponse": response}, [label, *beside] if beside else []
+
+
+def _fits_into_result(part: Mapping[str, Any], capabilities: Mapping[str, Any]) -> bool:
+    data: Mapping[str, Any] = part.get("inlineData") or part.get("fileData") or {}
+    return bool(capabilities.get("multimodal_tool_results")) and data.get("mimeType") in _TYPES_IN_RESULTS
+
+
+def _result(text: str) -> dict[str, Any]:
+    """Give a tool's result as the object that the wire wants; a text goes under `output`, as Google documents."""
+    if text.lstrip().startswith("{"):
+        with suppress(orjson.JSONDecodeError):
+            return orjson.loads(text)
+    return {"output": text}
+
+
+def _sign_foreign_calls(turns: list[dict[str, Any]]) -> None:
+    """Give the first call of each turn of the model the placeholder where it has no signature.
+
+    Gemini 3 refuses calls without one, such as another model's (https://ai.google.dev/gemini-api/docs/gemini-3).
+    """
+    for turn in turns:
+        first = next((part for part in turn["parts"] if "functionCall" in part), None)
+        if first is not None and turn["role"] == "model":
+            first.setdefault("thoughtSignature", PLACEHOLDER)

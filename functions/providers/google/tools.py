@@ -1,0 +1,78 @@
+"""Tools, and whether and how they are called.
+
+Sources: https://ai.google.dev/api/caching#Tool, https://ai.google.dev/gemini-api/docs/function-calling,
+https://ai.google.dev/gemini-api/docs/tool-combination
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from functions.gateway.errors import BadRequest, UpstreamError
+from functions.providers.google.parameters import camel
+from functions.providers.google.schema import parameters_schema
+
+_MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
+
+
+def tools_of(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the tools: functions in one entry, then those that Google runs itself. Raises `BadRequest`."""
+    functions: list[dict[str, Any]] = []
+    served: list[dict[str, Any]] = []
+    offered: list[dict[str, Any]] = asked.get("tools") or []
+    for index, tool in enumerate(offered):
+        path = f"tools[{index}]"
+        if "function" in tool:
+            functions.append(_declaration(tool["function"], f"{path}.function"))
+        elif "type" in tool:
+            raise UpstreamError("unsupported_content", f"{path}: {tool['type']!r} tools are not supported by gemini")
+        else:
+            served.append({camel(name): value for name, value in tool.items()})
+    if asked.get("web_search_options") is not None and not any("googleSearch" in tool for tool in served):
+        served.append({"googleSearch": {}})
+    return [{"functionDeclarations": functions}, *served] if functions else served
+
+
+def tool_config(
+    asked: Mapping[str, Any], tools: list[dict[str, Any]], capabilities: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give what decides about calls; empty where Google's defaults do."""
+    config: dict[str, Any] = {}
+    if calling := _calling_config(asked, capabilities):
+        config["functionCallingConfig"] = calling
+    if len(tools) > 1 and "functionDeclarations" in tools[0]:
+        config["includeServerSideToolInvocations"] = True  # Google refuses the combination without it
+    return config
+
+
+def _declaration(function: Mapping[str, Any], path: str) -> dict[str, Any]:
+    declaration: dict[str, Any] = {"name": function["name"]}
+    if function.get("description"):
+        declaration["description"] = function["description"]
+    if function.get("parameters"):
+        declaration["parametersJsonSchema"] = parameters_schema(function["parameters"], f"{path}.parameters")
+    return declaration
+
+
+def _calling_config(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) -> dict[str, Any] | None:
+    functions = [tool["function"] for tool in asked.get("tools") or () if "function" in tool]
+    if not functions:
+        return None
+    choice: Any = asked.get("tool_choice")
+    is_strict = all(function.get("strict") for function in functions)
+    if choice in (None, "auto") and is_strict and capabilities.get("strict_tools"):
+        return {"mode": "VALIDATED"}
+    if choice is None:
+        return None
+    return {"mode": _MODES[choice]} if isinstance(choice, str) else _named(choice)
+
+
+def _named(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a choice of one function, or of some (`allowed_tools`)."""
+    if "function" in choice:
+        return {"mode": "ANY", "allowedFunctionNames": [choice["function"]["name"]]}
+    allowed: Any = choice.get("allowed_tools")
+    if not isinstance(allowed, dict):
+        raise BadRequest("tool_choice must name a function or allowed_tools.", param="tool_choice")
+    given = cast("dict[str, Any]", allowed)
+    names = [tool["function"]["name"] for tool in given.get("tools") or ()]
+    return {"mode": "ANY" if given.get("mode") == "required" else "VALIDATED", "allowedFunctionNames": names}

@@ -1,0 +1,150 @@
+"""A `chat.completion`, made whole: compatible servers leave out or misspell what OpenAI's clients rely on.
+
+Source: https://platform.openai.com/docs/api-reference/chat/object
+"""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, cast
+
+import orjson
+
+from events.spend import Usage
+from functions.gateway.errors import UpstreamError
+from functions.gateway.ports import Answer
+
+FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+_OWN_FIELDS = frozenset({"id", "object", "created", "model", "choices", "usage"})
+
+# The details that `Usage` holds, or sums up; whatever else is reported passes through beside it.
+_PROMPT_DETAILS = frozenset({"cached_tokens", "audio_tokens", "cache_write_tokens"})
+_COMPLETION_DETAILS = frozenset({"reasoning_tokens", "audio_tokens"})
+_TOTALS = frozenset({
+    "prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details",
+})  # fmt: skip
+
+
+def decode_answer(body: dict[str, Any]) -> Answer:
+    """Read a `chat.completion`. Raises `UpstreamError` where it is none."""
+    choices: list[dict[str, Any]] = body.get("choices") or []
+    if not choices:
+        raise UpstreamError("invalid_response", "an answer without choices")
+    usage: Mapping[str, Any] = body.get("usage") or {}
+    return Answer(
+        choices=[_choice(position, choice) for position, choice in enumerate(choices)],
+        usage=usage_of(usage),
+        response_id=body.get("id"),
+        response_model=body.get("model"),
+        created=body.get("created"),
+        usage_details=usage_details(usage),
+        extra=extra_of(body),
+    )
+
+
+def usage_of(usage: Mapping[str, Any] | None) -> Usage | None:
+    """Read OpenAI's `usage`: its `prompt_tokens` include cached and audio ones, `completion_tokens` reasoning.
+
+    Writes to the cache have one price however long they last, so that they count as the short ones.
+    Source: https://platform.openai.com/docs/api-reference/chat/object#chat-object-usage
+    """
+    if not usage or usage.get("prompt_tokens") is None:
+        return None
+    prompt: Mapping[str, Any] = usage.get("prompt_tokens_details") or {}
+    completion: Mapping[str, Any] = usage.get("completion_tokens_details") or {}
+    return Usage(
+        input_tokens=usage["prompt_tokens"],
+        output_tokens=usage.get("completion_tokens") or 0,
+        cache_read_tokens=prompt.get("cached_tokens") or 0,
+        cache_write_5m_tokens=prompt.get("cache_write_tokens") or 0,
+        audio_input_tokens=prompt.get("audio_tokens") or 0,
+        reasoning_tokens=completion.get("reasoning_tokens") or 0,
+        audio_output_tokens=completion.get("audio_tokens") or 0,
+    )
+
+
+def usage_details(usage: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Give what `usage` says beyond `Usage`, such as accepted and rejected prediction tokens."""
+    if not usage:
+        return {}
+    details = {name: value for name, value in usage.items() if name not in _TOTALS}
+    for name, known in (("prompt_tokens_details", _PROMPT_DETAILS), ("completion_tokens_details", _COMPLETION_DETAILS)):
+        reported: Mapping[str, Any] = usage.get(name) or {}
+        details[name] = {kind: count for kind, count in reported.items() if kind not in known}
+    return details
+
+
+def extra_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the further top-level fields, such as `system_fingerprint` and `service_tier`."""
+    return {name: value for name, value in body.items() if name not in _OWN_FIELDS}
+
+
+def new_call_id() -> str:
+    """Name a tool call that its server left without an id."""
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
+def put_text(said: dict[str, Any]) -> None:
+    """Put a message's or a delta's text and reasoning where clients look for them.
+
+    `reasoning`: https://openrouter.ai/docs/api-reference/overview, vLLM and Groq; a list of parts with `thinking`:
+    https://docs.mistral.ai/capabilities/reasoning/.
+    """
+    content: Any = said.get("content")
+    if isinstance(content, list):
+        parts = cast("list[dict[str, Any]]", content)
+        said["content"] = "".join(part.get("text") or "" for part in parts)
+        if thoughts := "".join(_thought(part) for part in parts):
+            said["reasoning_content"] = thoughts
+    if isinstance(said.get("reasoning"), str) and not said.get("reasoning_content"):
+        said["reasoning_content"] = said.pop("reasoning")
+
+
+def finish_reason(reason: Any, said: dict[str, Any], *, has_calls: bool) -> str:
+    """Give one of OpenAI's words; a new one is kept beside the message, and stands for an ordinary end."""
+    if reason in FINISH_REASONS:
+        return reason
+    if reason:
+        said["provider_specific_fields"] = {**(said.get("provider_specific_fields") or {}), "finish_reason": reason}
+    return "tool_calls" if has_calls else "stop"
+
+
+def _thought(part: Mapping[str, Any]) -> str:
+    thinking: Any = part.get("thinking") or ""
+    if isinstance(thinking, str):
+        return thinking
+    return "".join(piece.get("text") or "" for piece in thinking)
+
+
+def _choice(position: int, choice: dict[str, Any]) -> dict[str, Any]:
+    message: dict[str, Any] = choice["message"]
+    message["role"] = "assistant"
+    message.setdefault("content", None)
+    put_text(message)
+    calls: list[dict[str, Any]] = message.get("tool_calls") or []
+    for call in calls:
+        _make_whole(call)
+    choice.setdefault("index", position)
+    reason = choice.get("finish_reason") or _older_reason(choice)
+    choice["finish_reason"] = finish_reason(reason, message, has_calls=bool(calls))
+    return choice
+
+
+def _older_reason(choice: Mapping[str, Any]) -> Any:
+    """Read `finish_details`, which the first models with vision gave instead."""
+    details: Mapping[str, Any] = choice.get("finish_details") or {}
+    return {"max_tokens": "length"}.get(details.get("type", ""), details.get("type"))
+
+
+def _make_whole(call: dict[str, Any]) -> None:
+    if not call.get("id"):
+        call["id"] = new_call_id()
+    call.setdefault("type", "function")
+    if call["type"] == "function":
+        call["function"]["arguments"] = arguments_text(call["function"].get("arguments"))
+
+
+def arguments_text(arguments: Any) -> str:
+    """Give a call's arguments as text; some servers give the object itself, or nothing."""
+    if isinstance(arguments, str):
+        return arguments
+    return orjson.dumps(arguments or {}).decode()
