@@ -1,6 +1,5 @@
 """`POST /v1/chat/completions`."""
 
-import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 
@@ -8,12 +7,11 @@ import anyio
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from events.spend import Scopes
 from functions.gateway.config import Config
 from functions.gateway.keys import authenticate
 from functions.gateway.pipeline import Completions, RenderedStream
-from functions.gateway.run import Caller
 from functions.gateway.wire import parse_chat_request
+from functions.surface.caller import caller_of
 from functions.surface.edge import json_response
 from functions.surface.reading import read_json
 
@@ -22,8 +20,6 @@ _STREAM_HEADERS = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
-_CALL_ID = "x-litellm-call-id"
-_LONGEST_CALL_ID = 128
 
 
 class ChatEndpoint:
@@ -78,13 +74,3 @@ def _start(stream: RenderedStream) -> Message:
     headers = {**_STREAM_HEADERS, **stream.headers}
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     return {"type": "http.response.start", "status": 200, "headers": raw}
-
-
-def caller_of(request: Request, key_hash: str | None, user: str | None) -> Caller:
-    """Say who asks; a call id that the client names is kept, if it can stand in a header."""
-    call_id = request.headers.get(_CALL_ID, "")
-    return Caller(
-        request_id=call_id if 0 < len(call_id) <= _LONGEST_CALL_ID and call_id.isascii() else str(uuid.uuid4()),
-        scopes=Scopes(key_hash=key_hash, user=user),
-        trace_context=request.headers.get("traceparent"),
-    )
