@@ -219,7 +219,7 @@ def test_a_signature_of_a_thought_comes_back_where_it_was() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"thinking_blocks": "Hm"}, {"images": [5]}, {"images": [{"image_url": "x"}]}, {"audio": "x"}],
+    [{"thinking_blocks": "Hm"}, {"images": [5]}, {"images": [{"image_url": "x"}]}],
 )
 def test_an_extension_that_has_another_form_is_a_bad_request(fields: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
