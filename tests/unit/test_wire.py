@@ -369,6 +369,14 @@ def test_a_streamed_tool_call_goes_back_as_a_function_call() -> None:
     assert choice == {"index": 0, "delta": {"function_call": FUNCTION_CALL}, "finish_reason": "function_call"}
 
 
+def test_there_is_room_for_the_first_of_parallel_calls_only() -> None:
+    renderer = ChunkRenderer(model="m", fallback_id="c", created=1, wants_usage=False, is_legacy=True)
+    second = {"index": 1, "function": {"arguments": "{}"}}
+    event = renderer.render(Chunk(choices=[{"index": 0, "delta": {"tool_calls": [second]}, "finish_reason": None}]))
+
+    assert json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"] == {}
+
+
 def test_a_request_without_functions_is_sent_as_it_is() -> None:
     assert parse(asking(tools=[TOOL])).legacy_body is None
 
