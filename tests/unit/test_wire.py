@@ -178,6 +178,11 @@ def test_fallbacks_can_be_switched_off() -> None:
             "messages[1].tool_calls[0].id",
             "missing_required_parameter",
         ),
+        (
+            asking(USER, {"role": "assistant", "function_call": {"name": "f", "arguments": "{"}}),
+            "messages[1].function_call.arguments",
+            "invalid_value",
+        ),
         (asking(USER, result("call_9")), "messages[1].tool_call_id", "invalid_value"),
         (
             asking(result("call_1"), {"role": "assistant", "tool_calls": [CALL]}),
