@@ -31,7 +31,7 @@ def check_tools(body: Mapping[str, Any]) -> None:
     """Raise `BadRequest` for functions of one name, schemas that can't be arguments, and a choice of no tool."""
     names: set[str] = set()
     for position, tool in enumerate(body.get("tools") or ()):
-        kind = tool["type"]
+        kind = tool.get("type")
         if kind in ("function", "custom") and kind in tool:
             path = f"tools[{position}].{kind}"
             _check_definition(tool[kind], path, names)
@@ -89,6 +89,14 @@ def _check_image(part: Mapping[str, Any], path: str) -> None:
     _check_url(part["image_url"]["url"], f"{path}.image_url.url")
 
 
+def _check_video(part: Mapping[str, Any], path: str) -> None:
+    video: Any = part.get("video_url")
+    url: Any = cast("dict[str, Any]", video).get("url") if isinstance(video, dict) else None
+    if not isinstance(url, str):
+        raise _fault(f"{path}.video_url.url", "must be a string")
+    _check_url(url, f"{path}.video_url.url")
+
+
 def _check_file(part: Mapping[str, Any], path: str) -> None:
     """A file is inline, uploaded before, or, as clients of LiteLLM write, at a URL that stands for either."""
     file: Mapping[str, Any] = part["file"]
@@ -112,6 +120,7 @@ def _check_url(url: str, path: str) -> None:
 
 _PART_CHECKS: Mapping[str, Callable[[Mapping[str, Any], str], None]] = {
     "image_url": _check_image,
+    "video_url": _check_video,
     "file": _check_file,
 }
 

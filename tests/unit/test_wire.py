@@ -91,6 +91,8 @@ FILE = "messages[0].content[0].file"
             tools=[{"type": "custom", "custom": {"name": "c"}}], tool_choice={"type": "custom", "custom": {"name": "c"}}
         ),
         asking(tools=[{"type": "web_search_20250305", "name": "web_search"}]),
+        asking(tools=[{"googleSearch": {}}, TOOL]),
+        part(type="video_url", video_url={"url": "https://example.com/a.mp4"}),
         asking(tools=[{"type": "custom", "name": "f", "input_schema": {}}]),
         asking(tools=[TOOL], tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}),
         asking(response_format={"type": "json_object"}),
@@ -215,6 +217,11 @@ def test_fallbacks_can_be_switched_off() -> None:
         (asking(tools=[tool(parameters={"type": "string"})]), "tools[0].function.parameters.type", "invalid_value"),
         (asking(tools=[{"function": {"name": "f"}}]), "tools[0].type", "missing_required_parameter"),
         (asking(tools=[{"type": "custom", "custom": {}}]), "tools[0].custom.name", "missing_required_parameter"),
+        (
+            part(type="video_url", video_url={"url": "http://127.0.0.1/a.mp4"}),
+            "messages[0].content[0].video_url.url",
+            "invalid_value",
+        ),
         (asking(tools=[5]), "tools[0]", "invalid_value"),
         (
             asking(tools=[tool()], tool_choice={"type": "function", "function": {"name": "g"}}),

@@ -19,7 +19,8 @@ _ONE = ("items",)
 _LISTS = ("anyOf", "allOf")
 _MAPS = ("properties", "$defs", "definitions")
 _NOT_AT_TOP = ("oneOf", "anyOf", "allOf")
-_MARKS_OF_OBJECT = ("properties", "required", "additionalProperties")
+_MARKS_OF_OBJECT = frozenset({"properties", "required", "additionalProperties"})
+_PLAIN = _TAKEN - {*_ONE, *_LISTS, *_MAPS, "additionalProperties", "format", "minItems"}
 
 
 def input_schema(parameters: Mapping[str, Any] | None, *, strict: bool, path: str) -> Mapping[str, Any]:
@@ -41,8 +42,7 @@ def strict_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
 
     `oneOf` becomes `anyOf`. Every object is closed, as it must be. A schema that already fits stays as it is.
     """
-    given: Any = schema
-    if not isinstance(given, dict):  # `true` and `false` are schemas too
+    if _is_strict(schema):
         return schema
     strict = {keyword: _inner(keyword, value) for keyword, value in schema.items() if _fits(keyword, value)}
     if "oneOf" in schema:
@@ -56,14 +56,43 @@ def strict_schema(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return strict
 
 
+def _is_strict(schema: Any) -> bool:
+    """Say whether a schema fits as it is; most do, and are not copied. `true` and `false` are schemas too."""
+    if not isinstance(schema, dict):
+        return True
+    given = cast("dict[str, Any]", schema)
+    is_object = given.get("type") == "object" or not _MARKS_OF_OBJECT.isdisjoint(given)
+    if is_object and "additionalProperties" not in given:
+        return False
+    return all(_holds(keyword, value) for keyword, value in given.items())
+
+
+def _holds(keyword: str, value: Any) -> bool:
+    if keyword in _PLAIN:
+        return True
+    if keyword in _MAPS:
+        return all(map(_is_strict, _values(value)))
+    if keyword in _ONE:
+        return _is_strict(value)
+    if keyword in _LISTS:
+        return isinstance(value, list) and all(map(_is_strict, cast("list[Any]", value)))
+    return value is False if keyword == "additionalProperties" else _fits(keyword, value)
+
+
 def _fits(keyword: str, value: Any) -> bool:
     match keyword:
         case "format":
-            return value in _FORMATS
+            return isinstance(value, str) and value in _FORMATS
         case "minItems":
             return value in (0, 1)
         case _:
             return keyword in _TAKEN
+
+
+def _values(properties: Any) -> list[Any]:
+    if not isinstance(properties, dict):
+        raise TypeError("a schema's properties and definitions must be objects")
+    return list(cast("dict[str, Any]", properties).values())
 
 
 def _is_unheld(keyword: str, value: Any) -> bool:

@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from functions.gateway.errors import BadRequest
+
 LEAST_BUDGET = 1024  # tokens; the API refuses less
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
+_WORDS = ("none", "minimal", *_EFFORTS)
 # Tokens; low, medium and high are LiteLLM's.
 _BUDGETS = {"low": 1024, "medium": 2048, "high": 4096, "xhigh": 8192, "max": 16_384}
 _LEAST_TOP_P = 0.95  # beside thinking
@@ -41,14 +44,16 @@ def thinking_of(
 ) -> Thinking:
     """Decide how to ask for thinking. `thinking` wins over `reasoning_effort`, as it says more.
 
-    The API refuses to think where a tool is forced, so that thinking yields there.
+    The API refuses to think where a tool is forced, so that thinking yields there. Raises `BadRequest`.
     """
     names = frozenset(name for name in ("thinking", "reasoning_effort") if asked.get(name) is not None)
     if not names:
         return Thinking()
+    _check_effort(asked.get("reasoning_effort"))
     if capabilities.get("reasoning") is False:
         return Thinking(dropped=names)
     wanted = asked.get("thinking") or _wanted(asked["reasoning_effort"])
+    _check_budget(wanted.get("budget_tokens"))
     effort = _effort(asked.get("reasoning_effort"), capabilities)
     if wanted.get("type") == "disabled":
         return _off(names, effort, capabilities)
@@ -57,6 +62,17 @@ def thinking_of(
     if capabilities.get("adaptive_thinking"):
         return _adaptive(wanted, effort, capabilities, max_tokens)
     return _with_budget(names, wanted, asked.get("reasoning_effort"), max_tokens)
+
+
+def _check_effort(effort: str | None) -> None:
+    if effort is not None and effort not in _WORDS:
+        message = f"reasoning_effort: {effort!r} is none of {', '.join(_WORDS)}."
+        raise BadRequest(message, param="reasoning_effort")
+
+
+def _check_budget(budget: Any) -> None:
+    if budget is not None and (not isinstance(budget, int) or isinstance(budget, bool)):
+        raise BadRequest("thinking.budget_tokens must be a number of tokens.", param="thinking.budget_tokens")
 
 
 def _wanted(effort: str) -> Mapping[str, Any]:

@@ -33,6 +33,8 @@ def _tool(tool: Mapping[str, Any], path: str) -> Mapping[str, Any]:
         return _function(tool["function"], tool, f"{path}.function")
     if tool.get("type") == "custom" and "input_schema" not in tool:
         raise UpstreamError("unsupported_content", f"custom tools without a schema are not supported ({path})")
+    if "name" not in tool and "type" not in tool:  # Google's own, such as `{"googleSearch": {}}`
+        raise UpstreamError("unsupported_content", f"tools without a type are not supported ({path})")
     return tool
 
 

@@ -281,6 +281,13 @@ def test_a_turn_that_a_server_tool_paused_goes_on() -> None:
     assert turns(USER, paused, to=NEWEST)[-1]["content"] == blocks
 
 
+def test_kept_blocks_go_back_as_they_came() -> None:
+    kept = [{"type": "text", "text": "Hello."}, {"type": "text", "text": " You."}]
+    echoed = {"role": "assistant", "content": "Hello. You.", "provider_specific_fields": {"content_blocks": kept}}
+
+    assert turns(USER, echoed, USER)[1]["content"] == kept
+
+
 def test_kept_blocks_of_an_edited_message_are_left_out() -> None:
     kept = [{"type": "text", "text": "Hello.", "citations": []}]
     edited = {"role": "assistant", "content": "Bye.", "provider_specific_fields": {"content_blocks": kept}}

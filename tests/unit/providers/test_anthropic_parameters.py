@@ -6,6 +6,7 @@ import pytest
 
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import ChatRequest
+from functions.providers.anthropic import AnthropicWire
 from functions.providers.anthropic.betas import beta_headers
 from functions.providers.anthropic.encode import dropped_params, encode_request
 from functions.providers.anthropic.parameters import PARAMETERS
@@ -206,6 +207,7 @@ def test_a_strict_schema_says_in_words_what_a_grammar_can_not_hold() -> None:
         "properties": {
             "age": {"type": "integer", "minimum": 0, "description": "Years"},
             "mail": {"type": "string", "format": "email", "maxLength": 9},
+            "code": {"type": "string", "format": "zip"},
             "tags": {"type": "array", "items": {"oneOf": [{"type": "string"}]}, "minItems": 3},
         },
         "$defs": {"any": {"type": "object", "additionalProperties": {"type": "string"}}},
@@ -220,6 +222,7 @@ def test_a_strict_schema_says_in_words_what_a_grammar_can_not_hold() -> None:
         "properties": {
             "age": {"type": "integer", "description": "Years\n\n{minimum: 0}"},
             "mail": {"type": "string", "format": "email", "description": "{maxLength: 9}"},
+            "code": {"type": "string", "description": "{format: zip}"},
             "tags": {
                 "type": "array",
                 "items": {"anyOf": [{"type": "string"}]},
@@ -337,6 +340,28 @@ def test_the_clients_betas_come_first() -> None:
     assert beta_headers(asked, encode_request(asked, deployment())) == {
         "anthropic-beta": "b-1,a-2,files-api-2025-04-14"
     }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"thinking": {"type": "enabled", "budget_tokens": "many"}},
+        {"context_management": "none"},
+        {"output_config": "high", "reasoning_effort": "low"},
+        {"web_search_options": {"user_location": "Paris"}},
+        {"messages": [USER, {"role": "assistant", "content": "Hi", "thinking_blocks": ["x"]}, USER]},
+        {"messages": [USER, {"role": "assistant", "content": "Hi", "provider_specific_fields": [1]}, USER]},
+        {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "x", "format": 1}}]}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"properties": 1}}}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"$defs": [1]}}}]},
+    ],
+)
+def test_an_extension_of_another_form_is_a_bad_request(body: dict[str, Any]) -> None:
+    wire = AnthropicWire()
+    asked = request(*body.pop("messages", ()), **body)
+
+    with pytest.raises(BadRequest):
+        wire.headers(asked, wire.encode(asked, deployment()))
 
 
 def test_what_is_dropped_is_sorted() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from functions.gateway.errors import BadRequest
 from functions.providers.anthropic.encode import dropped_params, encode_request
 from tests.unit.providers.claude import (
     ADAPTIVE,
@@ -37,13 +38,19 @@ def effort(body: dict[str, Any]) -> str | None:
         ("xhigh", ADAPTIVE, "high"),
         ("max", ADAPTIVE, "max"),
         ("xhigh", NEWEST, "xhigh"),
-        ("unheard-of", NEWEST, "low"),
     ],
 )
 def test_an_effort_is_the_nearest_that_the_model_takes(wanted: str, model: str, given: str) -> None:
     body = sent(to=model, reasoning_effort=wanted)
 
     assert (body["thinking"], effort(body)) == (SHOWN, given)
+
+
+def test_an_effort_that_is_none_is_a_bad_request() -> None:
+    with pytest.raises(BadRequest) as caught:
+        sent(reasoning_effort="unheard-of")
+
+    assert caught.value.param == "reasoning_effort"
 
 
 @pytest.mark.parametrize(
