@@ -23,7 +23,7 @@ from tests.recorded.fields import Path as FieldPath
 from tests.recorded.fields import changed, leaves, place
 from tests.recorded.replay import ReplayingProvider
 
-SAMPLES = 3  # exchanges per place that are changed to see it mapped
+SAMPLES = 20  # exchanges per place that are changed to see it mapped
 CLAUDE = builders.deployment("anthropic", "claude-sonnet-4-5")
 THINKING = builders.deployment(
     "anthropic", "claude-opus-5", model=load_catalog().models["anthropic", "claude-opus-5"]

@@ -180,6 +180,11 @@ def test_fallbacks_can_be_switched_off() -> None:
             "messages[1].tool_calls[0].id",
             "missing_required_parameter",
         ),
+        (
+            asking(USER, {"role": "assistant", "function_call": {"name": "f", "arguments": "{"}}),
+            "messages[1].function_call.arguments",
+            "invalid_value",
+        ),
         (asking(USER, result("call_9")), "messages[1].tool_call_id", "invalid_value"),
         (
             asking(result("call_1"), {"role": "assistant", "tool_calls": [CALL]}),
@@ -374,6 +379,14 @@ def test_a_streamed_tool_call_goes_back_as_a_function_call() -> None:
 
     (choice,) = json.loads(renderer.render(chunk).removeprefix(b"data: "))["choices"]
     assert choice == {"index": 0, "delta": {"function_call": FUNCTION_CALL}, "finish_reason": "function_call"}
+
+
+def test_there_is_room_for_the_first_of_parallel_calls_only() -> None:
+    renderer = ChunkRenderer(model="m", fallback_id="c", created=1, wants_usage=False, is_legacy=True)
+    second = {"index": 1, "function": {"arguments": "{}"}}
+    event = renderer.render(Chunk(choices=[{"index": 0, "delta": {"tool_calls": [second]}, "finish_reason": None}]))
+
+    assert json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"] == {}
 
 
 def test_a_request_without_functions_is_sent_as_it_is() -> None:

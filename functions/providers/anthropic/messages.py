@@ -143,12 +143,8 @@ def _own_thinking(message: Mapping[str, Any], calls: list[Block]) -> list[Block]
 
 
 def _tool_use(call: Mapping[str, Any], path: str) -> Block:
-    """Give a call; one of OpenAI's custom tools, from an earlier turn, has a text for its input."""
-    if custom := call.get("custom"):
-        name, value = custom["name"], {"input": custom["input"]}
-    else:
-        name, value = call["function"]["name"], _input(call["function"], path)
-    block: Block = {"type": "tool_use", "id": tool_id(call["id"]), "name": name, "input": value}
+    function: Mapping[str, Any] = call["function"]
+    block = {"type": "tool_use", "id": tool_id(call["id"]), "name": function["name"], "input": _input(function, path)}
     if mark := call.get("cache_control"):
         block["cache_control"] = mark
     return block

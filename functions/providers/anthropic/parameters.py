@@ -44,7 +44,7 @@ PARAMETERS: Mapping[str, Treatment] = {
     "tool_choice": Treatment(
         "sent",
         "`tool_choice`: required is `any`, a named function `tool`. Asked for in words on models that can't be forced; "
-        "thinking with a budget is left out beside a forced choice",
+        "thinking is left out beside a forced choice, unless the model always thinks",
     ),
     "parallel_tool_calls": Treatment("sent", "false is `tool_choice.disable_parallel_tool_use`"),
     "functions": Treatment("emulated", "as `tools`; the calls come back as `tool_calls`"),

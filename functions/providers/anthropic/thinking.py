@@ -7,6 +7,7 @@ https://platform.claude.com/docs/en/build-with-claude/thinking-troubleshooting
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from functions.gateway.errors import BadRequest
@@ -155,13 +156,14 @@ def lacks_thinking(messages: Sequence[Mapping[str, Any]]) -> bool:
     With a budget the API wants the blocks of the turn's first message back, and takes no prefill; a client that echoes
     only text and calls has lost them: https://platform.claude.com/docs/en/build-with-claude/extended-thinking
     """
-    first: Mapping[str, Any] | None = None
-    for message in reversed(messages):
-        if message["role"] == "assistant":
-            first = message
-        elif message["role"] != "tool":
-            break
-    return first is not None and not _begins_with_thinking(first)
+    said = [message for message in messages if message["role"] not in ("system", "developer")]
+    asked = list(takewhile(lambda message: message["role"] == "user", reversed(said)))
+    before = said[: len(said) - len(asked)]
+    if not before or (before[-1]["role"] == "assistant" and asked):
+        return False
+    turn = takewhile(lambda message: message["role"] in ("assistant", "tool"), reversed(before))
+    *_, first = [message for message in turn if message["role"] == "assistant"]
+    return not _begins_with_thinking(first)
 
 
 def _begins_with_thinking(message: Mapping[str, Any]) -> bool:

@@ -31,8 +31,6 @@ def _declared(asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _tool(tool: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     if tool.get("type") == "function":
         return _function(tool["function"], tool, f"{path}.function")
-    if tool.get("type") == "custom" and "input_schema" not in tool:
-        raise UpstreamError("unsupported_content", f"custom tools without a schema are not supported ({path})")
     if "name" not in tool and "type" not in tool:  # Google's own, such as `{"googleSearch": {}}`
         raise UpstreamError("unsupported_content", f"tools without a type are not supported ({path})")
     return tool

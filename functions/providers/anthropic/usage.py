@@ -37,8 +37,11 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
 
 
 def _written_1h(usage: Mapping[str, Any]) -> int:
+    """Give the writes for an hour. A stream splits by lifetime only at its start, and writes more in its course."""
     by_lifetime: Mapping[str, Any] = usage.get("cache_creation") or {}
-    return by_lifetime.get("ephemeral_1h_input_tokens") or 0
+    hour: int = by_lifetime.get("ephemeral_1h_input_tokens") or 0
+    written: int = usage.get("cache_creation_input_tokens") or 0
+    return written if hour and not by_lifetime.get("ephemeral_5m_input_tokens") else min(hour, written)
 
 
 def uncounted(usage: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def question(body: Mapping[str, Any], _path: str) -> Question:
         model=body["model"],
         user_text=users[-1] if users else "",
         input_text=json.dumps(body.get("system", "")) + "".join(_text(message) for message in messages),
-        tools=tuple((tool["name"], tool["input_schema"]) for tool in tools),
+        tools=tuple((tool["name"], tool["input_schema"]) for tool in tools if "input_schema" in tool),
         must_call=body.get("tool_choice", {}).get("type") in ("any", "tool"),
         result=_text({"content": results[-1].get("content", "")}) if results else None,
         max_tokens=body["max_tokens"],

@@ -159,6 +159,14 @@ def test_the_input_includes_what_was_cached() -> None:
     assert (usage.reasoning_tokens, usage.web_searches) == (3, 2)
 
 
+def test_what_a_stream_writes_in_its_course_lives_as_long_as_what_it_wrote_at_its_start() -> None:
+    at_start = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 10}
+
+    usage = usage_of({"cache_creation_input_tokens": 25, "cache_creation": at_start})
+
+    assert (usage.cache_write_5m_tokens, usage.cache_write_1h_tokens) == (0, 25)
+
+
 def test_a_compaction_is_billed_beside_the_totals() -> None:
     compaction = {"type": "compaction", "input_tokens": 1000, "output_tokens": 50, "cache_read_input_tokens": 200}
     last = {"type": "message", "input_tokens": 10, "output_tokens": 5}

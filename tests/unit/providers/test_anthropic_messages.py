@@ -233,14 +233,6 @@ def test_arguments_that_are_no_object_are_named_by_their_path(arguments: str) ->
     assert caught.value.param == "messages[1].tool_calls[1].function.arguments"
 
 
-def test_a_custom_tools_call_from_elsewhere_has_a_text_for_its_input() -> None:
-    call = {"id": "call_1", "type": "custom", "custom": {"name": "sql", "input": "SELECT 1"}}
-
-    use = turns(USER, {"role": "assistant", "tool_calls": [call]}, {**RESULT, "tool_call_id": "call_1"})[1]["content"]
-
-    assert use == [{"type": "tool_use", "id": "call_1", "name": "sql", "input": {"input": "SELECT 1"}}]
-
-
 @pytest.mark.parametrize(
     "call_id", ["call_1__thought__" + "A" * 300, "call_1__thought__ab=", "fc:1/2", "x" * 65, "call_é"]
 )

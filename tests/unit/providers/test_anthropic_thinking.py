@@ -123,8 +123,9 @@ def test_thinking_yields_to_a_forced_tool() -> None:
     assert dropped(to=ADAPTIVE, **forced) == ()
 
 
-def test_thinking_yields_where_its_blocks_were_lost() -> None:
-    conversation = (USER, CALLED, RESULT)
+@pytest.mark.parametrize("rest", [(), (USER,), ({"role": "system", "content": "Be brief."},)])
+def test_thinking_yields_where_its_blocks_were_lost(rest: tuple[Any, ...]) -> None:
+    conversation = (USER, CALLED, RESULT, *rest)
 
     assert "thinking" not in sent(*conversation, to=BUDGET, tools=[TOOL], reasoning_effort="low")
     assert dropped(*conversation, to=BUDGET, tools=[TOOL], reasoning_effort="low") == ("reasoning_effort",)
@@ -141,6 +142,12 @@ def test_lost_blocks_of_a_turn_that_has_ended_change_nothing() -> None:
     done = (USER, CALLED, RESULT, {"role": "assistant", "content": "Sunny."}, USER)
 
     assert "thinking" in sent(*done, to=BUDGET, reasoning_effort="low")
+
+
+def test_thinking_yields_to_a_prefill() -> None:
+    assert dropped(USER, {"role": "assistant", "content": "So"}, to=BUDGET, reasoning_effort="low") == (
+        "reasoning_effort",
+    )
 
 
 def test_only_the_turns_first_message_must_begin_with_its_thoughts() -> None:
