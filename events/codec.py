@@ -5,6 +5,7 @@ Every version that was ever published decodes for good: a newer shape gets a new
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,11 @@ _CLASSES: tuple[type[Event], ...] = (SpendRecorded, CompletionFailed, ThresholdC
 _TYPES: Mapping[str, type[Event]] = {cls.type: cls for cls in _CLASSES}
 _UPCASTS: Mapping[str, Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]] = {}
 _ENVELOPE = ("event_id", "time")  # these two travel as the envelope's `id` and `time`
+_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:|@=+-]{0,254}")  # every store takes these as a key
+_LARGEST = (
+    2**53 - 1
+)  # https://www.rfc-editor.org/rfc/rfc7493#section-2.2; a counter of 63 bits takes a thousand of them
+_YEARS = range(2000, 9000)
 
 
 class UndecodableEvent(ValueError):
@@ -60,6 +66,8 @@ def decode(raw: bytes) -> Event:
         name, data = _UPCASTS[name](data)
     if name not in _TYPES:
         raise UndecodableEvent(f"unknown event type {name!r}; known are {', '.join(sorted(_TYPES))}")
+    if not _EVENT_ID.fullmatch(str(envelope.get("id"))):
+        raise UndecodableEvent(f"'id' does not match {_EVENT_ID.pattern}")
     known = {**data, "event_id": envelope.get("id"), "time": envelope.get("time")}
     return cast("Event", _object(_TYPES[name], known, "data"))
 
@@ -90,6 +98,8 @@ def _typed(hint: Any, value: Any, path: str) -> Any:
         return _time(value, path)
     if is_dataclass(hint) and isinstance(value, dict):
         return _object(hint, cast("dict[str, Any]", value), path)
+    if hint is int and type(value) is int and not 0 <= value <= _LARGEST:
+        raise UndecodableEvent(f"{path} is not between 0 and {_LARGEST}")
     if hint in (str, int, bool) and type(value) is hint:
         return value
     raise UndecodableEvent(f"{path} is not {getattr(hint, '__name__', hint)} but {type(value).__name__}")
@@ -118,4 +128,6 @@ def _time(value: str, path: str) -> datetime:
         raise UndecodableEvent(f"{path} is not an RFC 3339 time") from error
     if time.tzinfo is None:
         raise UndecodableEvent(f"{path} has no time zone")
+    if time.year not in _YEARS:
+        raise UndecodableEvent(f"{path} is not in the years {_YEARS.start} to {_YEARS.stop - 1}")
     return time.astimezone(UTC)

@@ -33,7 +33,8 @@ class Attempt:
     """One call to one deployment.
 
     `status` is the provider's HTTP status as text, or what happened instead of one: `timeout`,
-    `connection_error`, `no_api_key`, `broken_stream`, `invalid_response`. `model` is `provider/upstream_model`.
+    `connection_error`, `no_api_key`, `broken_stream`, `invalid_response`, `client_disconnected`. `model` is
+    `provider/upstream_model`.
     """
 
     model: str
@@ -86,7 +87,7 @@ class SpendRecorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionFailed:
-    """One request that nobody answered: every deployment of its chain failed."""
+    """One request that nobody answered: every deployment of its chain failed, or its client left before that."""
 
     type: ClassVar[str] = "completion.failed.v1"
 

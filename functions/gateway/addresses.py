@@ -6,7 +6,6 @@ https://url.spec.whatwg.org/#concept-ipv4-parser
 
 import ipaddress
 import re
-import unicodedata
 from urllib.parse import unquote, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -27,16 +26,18 @@ def is_public(url: str) -> bool:
     if _UNSAFE.search(url):
         return False
     try:
-        host = urlsplit(url).hostname or ""
+        host = unquote(urlsplit(url).hostname or "")
+        return _is_public_ipv6(host) if ":" in host else _is_public_name(_ascii(host))
     except ValueError:
         return False
-    host = unicodedata.normalize("NFKC", unquote(host)).lower().rstrip(".")
-    return _is_public_host(host)
 
 
-def _is_public_host(host: str) -> bool:
-    if ":" in host:
-        return _is_public_ipv6(host)
+def _ascii(host: str) -> str:
+    """Write a name as it is looked up: letters and dots have look-alikes. Raises `ValueError` for what is no name."""
+    return host.encode("idna").decode().lower().rstrip(".")
+
+
+def _is_public_name(host: str) -> bool:
     labels = host.split(".")
     if _NUMERIC.fullmatch(labels[-1]):
         address = _ipv4(labels)
@@ -48,10 +49,7 @@ def _is_public_host(host: str) -> bool:
 
 
 def _is_public_ipv6(host: str) -> bool:
-    try:
-        address = ipaddress.IPv6Address(host.partition("%")[0])
-    except ValueError:
-        return False
+    address = ipaddress.IPv6Address(host.partition("%")[0])
     carried = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
     if address in _NAT64 or int(address) >> 32 == 0:
         carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

@@ -16,21 +16,22 @@ def check_messages(messages: list[dict[str, Any]]) -> None:
     """Raise `BadRequest` for the first message that doesn't fit, by the path of its field."""
     called: set[str] = set()
     for position, message in enumerate(messages):
-        path = f"messages[{position}]"
-        if isinstance(message.get("content"), list):
-            _check_parts(message["content"], f"{path}.content")
-        if message["role"] == "assistant":
-            called.update(_checked_calls(message, path))
-        elif message["role"] == "tool" and message["tool_call_id"] not in called:
+        role, content = message["role"], message.get("content")
+        if isinstance(content, list):
+            _check_parts(cast("list[dict[str, Any]]", content), f"messages[{position}].content")
+        if role == "assistant":
+            called.update(_checked_calls(message, position))
+        elif role == "tool" and message["tool_call_id"] not in called:
             given = message["tool_call_id"]
-            raise _fault(f"{path}.tool_call_id", f"{given!r} is no call of an earlier assistant message")
+            path = f"messages[{position}].tool_call_id"
+            raise _fault(path, f"{given!r} is no call of an earlier assistant message")
 
 
 def check_tools(body: Mapping[str, Any]) -> None:
     """Raise `BadRequest` for functions of one name, schemas that can't be arguments, and a choice of no tool."""
     names: set[str] = set()
     for position, tool in enumerate(body.get("tools") or ()):
-        kind = tool["type"]
+        kind = tool.get("type")
         if kind in ("function", "custom") and kind in tool:
             path = f"tools[{position}].{kind}"
             _check_definition(tool[kind], path, names)
@@ -58,24 +59,24 @@ def _check_choice(body: Mapping[str, Any], names: set[str]) -> None:
         raise _fault(f"tool_choice.{kind}.name", f"{chosen[kind]['name']!r} is none of the tools")
 
 
-def _checked_calls(message: Mapping[str, Any], path: str) -> list[str]:
+def _checked_calls(message: Mapping[str, Any], position: int) -> list[str]:
     """Give the ids of a message's calls. Arguments must be a JSON object; none at all stand for an empty one."""
     calls: list[dict[str, Any]] = message.get("tool_calls") or []
-    for position, call in enumerate(calls):
-        if "function" in call and call["function"]["arguments"]:
-            _check_arguments(call["function"]["arguments"], f"{path}.tool_calls[{position}].function.arguments")
-    if function_call := message.get("function_call"):
-        _check_arguments(function_call["arguments"] or "{}", f"{path}.function_call.arguments")
+    for place, call in enumerate(calls):
+        if "function" in call and not _is_object(call["function"]["arguments"]):
+            path = f"messages[{position}].tool_calls[{place}].function.arguments"
+            raise _fault(path, "must be a JSON object, as text")
+    function_call: Mapping[str, Any] | None = message.get("function_call")
+    if function_call and not _is_object(function_call["arguments"]):
+        raise _fault(f"messages[{position}].function_call.arguments", "must be a JSON object, as text")
     return [call["id"] for call in calls]
 
 
-def _check_arguments(arguments: str, path: str) -> None:
+def _is_object(arguments: str) -> bool:
     try:
-        value: Any = orjson.loads(arguments)
-    except orjson.JSONDecodeError as error:
-        raise _fault(path, f"not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise _fault(path, "not a JSON object")
+        return arguments == "" or isinstance(orjson.loads(arguments), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _check_parts(parts: list[dict[str, Any]], path: str) -> None:
@@ -86,6 +87,14 @@ def _check_parts(parts: list[dict[str, Any]], path: str) -> None:
 
 def _check_image(part: Mapping[str, Any], path: str) -> None:
     _check_url(part["image_url"]["url"], f"{path}.image_url.url")
+
+
+def _check_video(part: Mapping[str, Any], path: str) -> None:
+    video: Any = part.get("video_url")
+    url: Any = cast("dict[str, Any]", video).get("url") if isinstance(video, dict) else None
+    if not isinstance(url, str):
+        raise _fault(f"{path}.video_url.url", "must be a string")
+    _check_url(url, f"{path}.video_url.url")
 
 
 def _check_file(part: Mapping[str, Any], path: str) -> None:
@@ -111,6 +120,7 @@ def _check_url(url: str, path: str) -> None:
 
 _PART_CHECKS: Mapping[str, Callable[[Mapping[str, Any], str], None]] = {
     "image_url": _check_image,
+    "video_url": _check_video,
     "file": _check_file,
 }
 

@@ -137,7 +137,7 @@ def parse_config(
     try:
         file = GatewayFile.model_validate(_substitute(data, environment))
     except ValidationError as error:
-        _refuse([f"{_path(fault['loc'])}: {_explain(fault)}" for fault in error.errors(include_url=False)])
+        _refuse([f"{_path(fault['loc'])}: {_explain(fault)}" for fault in _innermost(error.errors(include_url=False))])
     deployments = _deployments(file, catalog, credentials)
     return Config(
         catalog_version=catalog.version,
@@ -263,6 +263,12 @@ def _budget(file: GatewayFile) -> Budget | None:
         duration=settings.budget_duration,
         thresholds=file.general_settings.budget_alert_thresholds,
     )
+
+
+def _innermost(faults: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out what is only said of a list because of its element."""
+    paths = [fault["loc"] for fault in faults]
+    return [fault for fault in faults if not any(path[: len(fault["loc"])] == fault["loc"] != path for path in paths)]
 
 
 def _path(loc: tuple[int | str, ...]) -> str:

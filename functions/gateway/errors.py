@@ -122,7 +122,7 @@ class AllModelsFailed(GatewayError):
     def __init__(self, attempts: Sequence[Attempt]) -> None:
         said = ", ".join(f"{attempt.model}: {attempt.status}" for attempt in attempts)
         super().__init__(f"Every model of the fallback chain failed ({said}). Try again shortly.")
-        self.attempts = tuple(attempts)
+        self.headers = {"x-gateway-attempts": attempts_header(attempts)}
         self.details = _details(attempts)
 
 
@@ -145,6 +145,11 @@ class StoreUnavailable(GatewayError):
     status = 503
     type = "store_unavailable"
     code = "store_unavailable"
+
+
+def attempts_header(attempts: Sequence[Attempt]) -> str:
+    """Give `x-gateway-attempts`: every deployment that was asked and what came of it, in order."""
+    return ", ".join(f"{attempt.model}={attempt.status}" for attempt in attempts)
 
 
 def _details(attempts: Sequence[Attempt]) -> dict[str, Any]:

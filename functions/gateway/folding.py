@@ -11,7 +11,10 @@ from events.money import NanoUsd
 from events.spend import SpendRecorded
 from events.tick import Ticked
 from events.window import Window
+from functions.gateway.errors import StoreUnavailable
 from functions.gateway.ports import BUDGET_ALERTS, AlreadyRecorded, Bus, Counters, Ledger
+
+Waiting = tuple[Event, asyncio.Future[None]]
 
 _MOST_AT_ONCE = 200  # keeps a commit far under Firestore's 10 MiB a request
 
@@ -39,7 +42,7 @@ class Folder:
         self._bus = bus
         self._now = now
         self._interval_s = interval_s
-        self._waiting: asyncio.Queue[tuple[Event, asyncio.Future[None]]] = asyncio.Queue()
+        self._waiting: asyncio.Queue[Waiting] = asyncio.Queue()
         self._announced: set[str] = set()
 
     async def fold(self, event: Event) -> None:
@@ -57,14 +60,23 @@ class Folder:
             group = [await self._waiting.get()]
             while len(group) < _MOST_AT_ONCE and not self._waiting.empty():
                 group.append(self._waiting.get_nowait())
-            waiters = [done for _, done in group if not done.cancelled()]
-            try:
-                await self._fold_group([event for event, _ in group])
-            except Exception as error:  # noqa: BLE001 (every waiter raises it)
-                _settle(waiters, error)
-            else:
-                _settle(waiters, None)
+            await self._settle(group)
             await asyncio.sleep(self._interval_s)
+
+    async def _settle(self, group: Sequence[Waiting]) -> None:
+        """Fold a group; where that fails by no fault of the store, one by one, so that only the culprit fails."""
+        try:
+            await self._fold_group([event for event, _ in group])
+        except StoreUnavailable as error:
+            _resolve(group, error)
+        except Exception as error:  # noqa: BLE001 (a worker loop: the waiter raises it)
+            if len(group) == 1:
+                _resolve(group, error)
+            else:
+                for waiting in group:
+                    await self._settle([waiting])
+        else:
+            _resolve(group, None)
 
     async def _fold_group(self, group: Sequence[Event]) -> None:
         totals = await self._commit({event.event_id: event for event in group if not isinstance(event, Ticked)})
@@ -109,8 +121,8 @@ class Folder:
         return all(alert.event_id in self._announced for alert in alerts)
 
 
-def _settle(waiters: Sequence[asyncio.Future[None]], error: Exception | None) -> None:
-    for done in waiters:
+def _resolve(group: Sequence[Waiting], error: Exception | None) -> None:
+    for _, done in group:
         if not done.done():
             done.set_exception(error) if error else done.set_result(None)
 

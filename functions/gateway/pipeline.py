@@ -12,9 +12,15 @@ import anyio
 
 from events.codec import encode
 from events.money import NanoUsd, usd
-from events.spend import Attempt, Outcome
+from events.spend import Outcome
 from functions.gateway.config import Config
-from functions.gateway.errors import AllModelsFailed, StoreUnavailable, StreamBroken, UpstreamError
+from functions.gateway.errors import (
+    AllModelsFailed,
+    StoreUnavailable,
+    StreamBroken,
+    UpstreamError,
+    attempts_header,
+)
 from functions.gateway.ports import (
     SPEND_EVENTS,
     Admission,
@@ -82,7 +88,7 @@ class Completions:
         chain = resolve(request, self._config.deployments, self._config.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold:
-            served = await self._walk(run, chain, partial(self._complete, request), lambda d: d.timeout_s)
+            served = await self._walk(run, chain, partial(self._complete, request, run), lambda d: d.timeout_s)
             run.follow_answer(served.answer)
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
@@ -102,7 +108,7 @@ class Completions:
         chain = resolve(request, self._config.deployments, self._config.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold:
-            served = await self._walk(run, chain, partial(self._embed, request), lambda d: d.timeout_s)
+            served = await self._walk(run, chain, partial(self._embed, request, run), lambda d: d.timeout_s)
             run.follow_embeddings(served.answer)
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
@@ -121,8 +127,12 @@ class Completions:
         chain = resolve(request, self._config.deployments, self._config.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold, AsyncExitStack() as connection:
-            opening = partial(self._open, request, connection)
-            served = await self._walk(run, chain, opening, lambda d: d.first_token_timeout_s)
+            opening = partial(self._open, request, run, connection)
+            try:
+                served = await self._walk(run, chain, opening, lambda d: d.first_token_timeout_s)
+            except anyio.get_cancelled_exc_class():
+                await self._record_abandoned(run, hold)
+                raise
             try:
                 dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
                 headers = self._headers(run, served.deployment, None, dropped)
@@ -133,25 +143,29 @@ class Completions:
                     with suppress(StoreUnavailable):  # logged; there is nobody left to tell
                         await self._record(run, hold, "client_disconnected")
 
-    async def _complete(self, request: ChatRequest, deployment: Deployment) -> Answer:
+    async def _complete(self, request: ChatRequest, run: Run, deployment: Deployment) -> Answer:
+        run.ask(deployment)
         return await self._upstreams[deployment.provider].complete(request, deployment)
 
-    async def _embed(self, request: EmbeddingRequest, deployment: Deployment) -> Embeddings:
+    async def _embed(self, request: EmbeddingRequest, run: Run, deployment: Deployment) -> Embeddings:
+        run.ask(deployment)
         if deployment.provider not in self._embedders:
             raise UpstreamError("unsupported", f"{deployment.provider} has no embeddings")
         return await self._embedders[deployment.provider].embed(request, deployment)
 
     async def _open(
-        self, request: ChatRequest, connection: AsyncExitStack, deployment: Deployment
+        self, request: ChatRequest, run: Run, connection: AsyncExitStack, deployment: Deployment
     ) -> AsyncIterator[Chunk]:
         """Open a stream and wait for its first content; the connection stays open only then."""
+        run.ask(deployment)
         upstream = self._upstreams[deployment.provider]
         async with AsyncExitStack() as attempt:
-            chunks = await attempt.enter_async_context(upstream.stream(request, deployment))
+            chunks = _followed(run, await attempt.enter_async_context(upstream.stream(request, deployment)))
             opening: list[Chunk] = []
             async for chunk in chunks:
                 opening.append(chunk)
                 if chunk.has_content:
+                    run.see_first_content(self._clock())
                     connection.push_async_exit(attempt.pop_all())
                     return _chain(opening, chunks)
         raise UpstreamError("invalid_response", "the stream ended without an answer")
@@ -164,12 +178,10 @@ class Completions:
         patience: Callable[[Deployment], float],
     ) -> Served[T]:
         try:
-            served = await walk_chain(chain, ask, patience=patience, clock=self._clock)
-        except AllModelsFailed as error:
-            await self._report_failure(run, error.attempts)
+            return await walk_chain(chain, ask, patience=patience, clock=self._clock, attempts=run.attempts)
+        except AllModelsFailed:
+            await self._report_failure(run)
             raise
-        run.serve(served.deployment, served.attempts, self._clock())
-        return served
 
     async def _events(
         self, request: ChatRequest, run: Run, served: Served[AsyncIterator[Chunk]], hold: Hold
@@ -183,7 +195,6 @@ class Completions:
         )
         try:
             async for chunk in served.answer:
-                run.follow(chunk)
                 if event := renderer.render(chunk):
                     yield event
             await self._record(run, hold, "completed")
@@ -217,8 +228,16 @@ class Completions:
             raise StoreUnavailable("The answer could not be recorded, so it is withheld. Try again shortly.") from error
         hold.settle(event.cost)
 
-    async def _report_failure(self, run: Run, attempts: tuple[Attempt, ...]) -> None:
-        event = run.failed(attempts, time=self._now(), clock=self._clock())
+    async def _record_abandoned(self, run: Run, hold: Hold) -> None:
+        """Record a request whose client left before the first content, by what its provider said that it bills."""
+        if not run.is_billed:
+            await self._report_failure(run)
+            return
+        with suppress(StoreUnavailable):  # logged; there is nobody left to tell
+            await self._record(run, hold, "client_disconnected")
+
+    async def _report_failure(self, run: Run) -> None:
+        event = run.failed(time=self._now(), clock=self._clock())
         try:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)
@@ -235,7 +254,7 @@ class Completions:
             "x-litellm-model-group": deployment.group,
             "x-litellm-attempted-fallbacks": str(len(run.attempts) - 1),
             "x-litellm-attempted-retries": "0",
-            "x-gateway-attempts": ", ".join(f"{a.model}={a.status}" for a in run.attempts),
+            "x-gateway-attempts": attempts_header(run.attempts),
         }
         if cost is not None:
             headers["x-litellm-response-cost"] = f"{usd(cost):.9f}"
@@ -250,6 +269,12 @@ class Completions:
 def shown_model(request: Request, deployment: Deployment) -> str:
     """Name the model in the answer: what was asked for, or after a fallback what answered, as LiteLLM does."""
     return request.alias if deployment.group == request.alias else deployment.upstream_model
+
+
+async def _followed(run: Run, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+    async for chunk in chunks:
+        run.follow(chunk)
+        yield chunk
 
 
 async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:

@@ -64,11 +64,10 @@ def resolve(
 
 @dataclass(frozen=True, slots=True)
 class Served(Generic[T]):
-    """What a chain gave: the answer, who gave it, and every attempt up to it."""
+    """What a chain gave: the answer, and who gave it."""
 
     answer: T
     deployment: Deployment
-    attempts: tuple[Attempt, ...]
 
 
 async def walk_chain(
@@ -77,18 +76,22 @@ async def walk_chain(
     *,
     patience: Callable[[Deployment], float],
     clock: Callable[[], float],
+    attempts: list[Attempt],
 ) -> Served[T]:
     """Ask each deployment in turn; the first answer wins.
 
-    `patience` bounds one attempt, in seconds. Raises `AllModelsFailed` with every attempt, or `BadRequest` with the
-    provider's own words where the request is at fault.
+    `patience` bounds one attempt, in seconds. Every attempt is added to `attempts` as it ends, so that they are known
+    however the walk ends. Raises `AllModelsFailed`, or `BadRequest` with the provider's own words where the request
+    is at fault.
     """
-    attempts: list[Attempt] = []
     for deployment in chain:
         started = clock()
         try:
             async with asyncio.timeout(patience(deployment)):
                 answer = await ask(deployment)
+        except asyncio.CancelledError:
+            attempts.append(_attempt(deployment, "client_disconnected", started, clock()))
+            raise
         except (UpstreamError, TimeoutError) as failure:
             error = failure if isinstance(failure, UpstreamError) else UpstreamError("timeout", "no answer in time")
             attempts.append(_attempt(deployment, error.status, started, clock()))
@@ -96,7 +99,7 @@ async def walk_chain(
                 raise _client_fault(deployment, error) from error
             continue
         attempts.append(_attempt(deployment, 200, started, clock()))
-        return Served(answer, deployment, tuple(attempts))
+        return Served(answer, deployment)
     raise AllModelsFailed(attempts)
 
 

@@ -27,7 +27,7 @@ class Run:
     def __init__(self, request: Request, caller: Caller, *, started: float) -> None:
         self.request = request
         self.caller = caller
-        self.attempts: tuple[Attempt, ...] = ()
+        self.attempts: list[Attempt] = []
         self.usage_details: dict[str, Any] = {}
         self._started = started
         self._event_id = str(uuid.uuid4())
@@ -50,6 +50,11 @@ class Run:
         return self._event.usage if self._event else self._reported or Usage()
 
     @property
+    def is_billed(self) -> bool:
+        """Say whether the deployment that was asked last has reported what it bills."""
+        return self._reported is not None
+
+    @property
     def is_concluded(self) -> bool:
         """Say whether the event is made."""
         return self._event is not None
@@ -59,10 +64,15 @@ class Run:
         """What the concluded request cost."""
         return self._event.cost if self._event else NOTHING
 
-    def serve(self, deployment: Deployment, attempts: tuple[Attempt, ...], clock: float) -> None:
-        """A deployment answers: whole, or with its first content."""
-        self._deployment, self.attempts = deployment, attempts
-        self._first_content = clock if self.request.is_stream else None
+    def ask(self, deployment: Deployment) -> None:
+        """A deployment is asked; what another one said before it failed is forgotten."""
+        self._deployment = deployment
+        self._reported, self.usage_details, self._produced = None, {}, []
+        self._response_id = self._response_model = None
+
+    def see_first_content(self, clock: float) -> None:
+        """The first content of a stream has arrived."""
+        self._first_content = clock
 
     def follow_answer(self, answer: Answer) -> None:
         """Take what a whole answer says of itself."""
@@ -87,14 +97,14 @@ class Run:
     def break_off(self, status: str, clock: float) -> None:
         """The serving attempt ended early; what it consumed is billed."""
         ms = self.attempts[-1].ms + self._ms_since(self._first_content, clock)
-        self.attempts = (*self.attempts[:-1], replace(self.attempts[-1], status=status, ms=ms))
+        self.attempts[-1] = replace(self.attempts[-1], status=status, ms=ms)
 
     def conclude(self, outcome: Outcome, *, version: str, time: datetime, clock: float) -> SpendRecorded:
         """Make the request's event."""
         self._event = self._spend(outcome, version, time, clock)
         return self._event
 
-    def failed(self, attempts: tuple[Attempt, ...], *, time: datetime, clock: float) -> CompletionFailed:
+    def failed(self, *, time: datetime, clock: float) -> CompletionFailed:
         """Make the event of a request that nobody answered."""
         return CompletionFailed(
             event_id=self._event_id,
@@ -102,7 +112,7 @@ class Run:
             request_id=self.caller.request_id,
             alias=self.request.alias,
             scopes=self.caller.scopes,
-            attempts=attempts,
+            attempts=tuple(self.attempts),
             latency_ms=self._ms_since(self._started, clock),
             trace_context=self.caller.trace_context,
         )
@@ -129,7 +139,7 @@ class Run:
             catalog_version=version,
             scopes=self.caller.scopes,
             outcome=outcome,
-            attempts=self.attempts,
+            attempts=tuple(self.attempts),
             latency_ms=self._ms_since(self._started, clock),
             time_to_first_token_ms=self._time_to_first_token_ms(),
             trace_context=self.caller.trace_context,

@@ -86,10 +86,10 @@ class _FilePart(TypedDict):
 
 @_open
 class _ProvidersPart(TypedDict):
-    """A part of Anthropic's own, in its shape; its wire passes it through, the others can't carry it."""
+    """A part of Anthropic's own, or LiteLLM's of a video, in its shape; only its provider's wire can carry it."""
 
     type: Literal[
-        "document", "search_result", "container_upload", "tool_reference", "tool_addition", "tool_removal"
+        "document", "search_result", "container_upload", "tool_reference", "tool_addition", "tool_removal", "video_url"
     ]  # fmt: skip
 
 
@@ -151,6 +151,8 @@ def _kind_of_tool(value: Any) -> str:
     if not isinstance(value, dict):
         return "a function"
     tool = cast("dict[str, Any]", value)
+    if tool and not tool.keys() & {"type", "function", "custom"}:
+        return "Google's"
     is_anthropics = "input_schema" in tool  # whose own tools may be of type `custom` too
     kinds = {"function": "a function", "custom": "a provider's" if is_anthropics else "a custom"}
     return kinds.get(str(tool.get("type")), "a provider's")
@@ -221,6 +223,11 @@ class _ProvidersTool(TypedDict):
 
 
 @_open
+class _GooglesTool(TypedDict):
+    """A tool that Google runs itself, which has no type: `{"googleSearch": {}}`."""
+
+
+@_open
 class _Named(TypedDict):
     name: Name
 
@@ -274,7 +281,8 @@ _Message = Annotated[
 _Tool = Annotated[
     Annotated[_FunctionTool, Tag("a function")]
     | Annotated[_CustomTool, Tag("a custom")]
-    | Annotated[_ProvidersTool, Tag("a provider's")],
+    | Annotated[_ProvidersTool, Tag("a provider's")]
+    | Annotated[_GooglesTool, Tag("Google's")],
     Discriminator(_kind_of_tool),
 ]
 _Choice = Annotated[

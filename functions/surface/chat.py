@@ -1,18 +1,17 @@
 """`POST /v1/chat/completions`."""
 
-import uuid
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
 
 import anyio
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from events.spend import Scopes
 from functions.gateway.config import Config
 from functions.gateway.keys import authenticate
 from functions.gateway.pipeline import Completions, RenderedStream
-from functions.gateway.run import Caller
 from functions.gateway.wire import parse_chat_request
+from functions.surface.caller import caller_of
 from functions.surface.edge import json_response
 from functions.surface.reading import read_json
 
@@ -21,8 +20,6 @@ _STREAM_HEADERS = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
-_CALL_ID = "x-litellm-call-id"
-_LONGEST_CALL_ID = 128
 
 
 class ChatEndpoint:
@@ -43,19 +40,28 @@ class ChatEndpoint:
             answer = await self._completions.answer(chat, caller)
             await json_response(answer.body, headers=dict(answer.headers))(scope, receive, send)
             return
-        async with self._completions.stream(chat, caller) as stream:
-            await _send_until_disconnect(stream, receive, send)
+        async with cancelled_on_disconnect(receive), self._completions.stream(chat, caller) as stream:
+            await _send_stream(stream, send)
 
 
-async def _send_until_disconnect(stream: RenderedStream, receive: Receive, send: Send) -> None:
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
-        async with aclosing(stream.events) as events:
-            await send(_start(stream))
-            async for event in events:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-        tasks.cancel_scope.cancel()
+async def _send_stream(stream: RenderedStream, send: Send) -> None:
+    async with aclosing(stream.events) as events:
+        await send(_start(stream))
+        async for event in events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@asynccontextmanager
+async def cancelled_on_disconnect(receive: Receive) -> AsyncGenerator[None]:
+    """Cancel what runs inside as soon as the client has gone; its body must have been read."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_on_disconnect, receive, tasks.cancel_scope)
+            yield
+            tasks.cancel_scope.cancel()
+    except ExceptionGroup as group:  # of one: the watcher raises nothing
+        raise group.exceptions[0] from None
 
 
 async def _cancel_on_disconnect(receive: Receive, scope: anyio.CancelScope) -> None:
@@ -68,13 +74,3 @@ def _start(stream: RenderedStream) -> Message:
     headers = {**_STREAM_HEADERS, **stream.headers}
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     return {"type": "http.response.start", "status": 200, "headers": raw}
-
-
-def caller_of(request: Request, key_hash: str | None, user: str | None) -> Caller:
-    """Say who asks; a call id that the client names is kept, if it can stand in a header."""
-    call_id = request.headers.get(_CALL_ID, "")
-    return Caller(
-        request_id=call_id if 0 < len(call_id) <= _LONGEST_CALL_ID and call_id.isascii() else str(uuid.uuid4()),
-        scopes=Scopes(key_hash=key_hash, user=user),
-        trace_context=request.headers.get("traceparent"),
-    )

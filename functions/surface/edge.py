@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.gateway.errors import GatewayError
 from functions.gateway.wire import render_error
+from functions.surface.caller import CALL_ID, call_id_of
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ def at_edge(app: ASGIApp) -> ASGIApp:
             if has_begun:
                 raise
             known = _as_gateway_error(error, scope)
-            await json_response(render_error(known), status=known.status, headers=known.headers)(scope, receive, send)
+            headers = {CALL_ID: call_id_of(scope), **known.headers}
+            await json_response(render_error(known), status=known.status, headers=headers)(scope, receive, send)
 
     return guarded
 
@@ -47,7 +49,7 @@ def _as_gateway_error(error: Exception, scope: Scope) -> GatewayError:
         return error
     if isinstance(error, HTTPException):
         return _unroutable(error, scope)
-    _log.error("unexpected error", exc_info=error)
+    _log.error("unexpected error in call %s", call_id_of(scope), exc_info=error)
     return GatewayError("The gateway failed to handle this request; its operator's log says why. Try again.")
 
 

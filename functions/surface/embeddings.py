@@ -7,7 +7,7 @@ from functions.gateway.config import Config
 from functions.gateway.keys import authenticate
 from functions.gateway.pipeline import Completions
 from functions.gateway.wire import parse_embedding_request
-from functions.surface.chat import caller_of
+from functions.surface.caller import caller_of
 from functions.surface.edge import json_response
 from functions.surface.reading import read_json
 

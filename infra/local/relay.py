@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -27,7 +27,7 @@ from functions.gateway.ports import BUDGET_ALERTS, SPEND_EVENTS, TOPICS, Bus, De
 
 _AT_ONCE = 200
 _TAKE = 100
-_ATTEMPTS = 100
+_GIVE_UP_AFTER = timedelta(days=7)  # as long as Pub/Sub keeps a message
 _FIRST_DELAY_S = 0.5
 _LONGEST_DELAY_S = 120
 _TIMEOUT = httpx2.Timeout(60, connect=5)
@@ -81,7 +81,7 @@ class Relay:
     async def _settle(self, delivery: Delivery, refusal: str | None) -> None:
         if refusal is None:
             await self._subscription.acknowledge(delivery)
-        elif delivery.attempt >= _ATTEMPTS:
+        elif datetime.now(UTC) - delivery.published_at > _GIVE_UP_AFTER:
             await self._subscription.dead_letter(delivery, reason=f"{delivery.attempt} attempts, the last: {refusal}")
         else:
             _log.info("%s %s: %s", delivery.topic, delivery.message_id, refusal)
@@ -143,6 +143,8 @@ async def open_ends(environment: Environment) -> AsyncGenerator[Ends]:
     if environment.gateway_backend == "embedded":
         async with open_bus_file(environment.state_dir, is_durable=False) as file:
             subscriptions = {topic: SqliteSubscription(file, topic, lease_s=_LEASE_S) for topic in TOPICS}
+            for subscription in subscriptions.values():
+                await subscription.release()
             yield Ends(SqliteBus(file), subscriptions, "local")
         return
     from functions.adapters.gcp.pubsub import (

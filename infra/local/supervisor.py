@@ -12,6 +12,7 @@ import random
 import signal
 import socket
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -204,10 +205,11 @@ def parts_of(layout: Layout, environment: Mapping[str, str]) -> list[Part]:
 
 
 def _function(name: str, signature: str, port: int, environment: Mapping[str, str], url: str) -> Part:
+    """Lay out a function's server, with a folder of its own for gunicorn's control socket: they would share one."""
     target = name.partition("-")[0]
     command = [str(_BIN / "functions-framework"), "--target", target, "--source", "main.py"]
     command += ["--signature-type", signature, "--host", "127.0.0.1", "--port", str(port)]
-    own = {name: value for name, value in environment.items() if name != "PORT"}
+    own = {**environment, "XDG_RUNTIME_DIR": tempfile.mkdtemp(prefix=f"{name}-", dir=environment["XDG_RUNTIME_DIR"])}
     return Part(name, command, own, url)
 
 
@@ -267,7 +269,8 @@ def main() -> int:
         environment = settled(os.environ, layout)
         check_config()
         check_ports(layout)
-        asyncio.run(run(layout, environment))
+        with tempfile.TemporaryDirectory(prefix="gateway-") as run_dir:
+            asyncio.run(run(layout, environment | {"XDG_RUNTIME_DIR": run_dir}))
     except CannotStart as error:
         print(error, file=sys.stderr)
         return 1

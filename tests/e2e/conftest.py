@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, running
 
 
 @pytest.fixture(scope="module", params=["embedded", pytest.param("google", marks=pytest.mark.emulator)])
@@ -21,18 +21,12 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             "PUBSUB_EMULATOR_HOST": emulators.pubsub,
             "GOOGLE_CLOUD_PROJECT": f"e2e-{uuid.uuid4().hex[:12]}",
         }
-    started = Stack(tmp_path_factory.mktemp("state"), environment)
-    try:
-        yield started.wait_until_ready()
-    finally:
-        started.stop()
+    with running(tmp_path_factory.mktemp("state"), environment) as started:
+        yield started
 
 
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Generator[Stack]:
     """A stack that a test may break."""
-    started = Stack(tmp_path)
-    try:
-        yield started.wait_until_ready()
-    finally:
-        started.stop()
+    with running(tmp_path) as started:
+        yield started

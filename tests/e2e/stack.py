@@ -6,7 +6,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,8 @@ class Stack:
     def __init__(self, state_dir: Path, environment: Mapping[str, str] | None = None) -> None:
         self.port = free_base_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.fold_url = f"http://127.0.0.1:{self.port + 50}/"
+        self.alert_url = f"http://127.0.0.1:{self.port + 51}/"
         self.sandbox_url = f"http://127.0.0.1:{self.port + 60}"
         self.log: list[str] = []
         self._is_ready = threading.Event()
@@ -83,6 +86,16 @@ class Stack:
             self.log.append(line)
             if line == f"ready {self.url}\n":
                 self._is_ready.set()
+
+
+@contextmanager
+def running(state_dir: Path, environment: Mapping[str, str] | None = None) -> Generator[Stack]:
+    """A stack that is ready, and stopped afterwards."""
+    stack = Stack(state_dir, environment)
+    try:
+        yield stack.wait_until_ready()
+    finally:
+        stack.stop()
 
 
 def wait_for(ask: Callable[[], T], *, within_s: float = 20) -> T:

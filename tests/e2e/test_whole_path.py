@@ -137,6 +137,18 @@ def test_when_all_fail_every_attempt_is_said(stack: Stack) -> None:
     ]
 
 
+def test_every_answer_and_every_error_bears_the_call_id(stack: Stack) -> None:
+    url, mine = f"{stack.url}/v1/chat/completions", {"x-litellm-call-id": "my-call-1"}
+    asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}]}
+
+    answered = httpx2.post(url, json=asked, headers=mine, timeout=30)
+    refused = httpx2.post(url, json={**asked, "model": "gpt-17"}, headers=mine)
+    unnamed = httpx2.post(url, json=[])
+
+    assert [answer.headers["x-litellm-call-id"] for answer in (answered, refused)] == ["my-call-1"] * 2
+    assert len(unnamed.headers["x-litellm-call-id"]) == 36
+
+
 def test_an_unknown_model_is_answered_with_the_list(stack: Stack) -> None:
     answer = stack.chat(model="gpt-17")
 

@@ -360,3 +360,35 @@ async def test_a_client_that_leaves_before_reading_is_still_recorded() -> None:
         pass
 
     assert bench.bus.spend.outcome == "client_disconnected"
+
+
+async def leave_before_content(bench: Bench) -> None:
+    """Ask for a stream whose content never comes, and leave once the upstream has been asked."""
+    with anyio.move_on_after(0.1):
+        async with bench.completions.stream(chat_request("claude-sonnet", stream=True), CALLER):
+            raise AssertionError("no content has come")
+
+
+async def test_a_client_that_leaves_before_content_pays_what_the_provider_reported() -> None:
+    upstream = ScriptedUpstream([chunk(usage=TEN_IN), HANG])
+    bench = Bench(upstream)
+
+    await leave_before_content(bench)
+
+    assert upstream.closed == 1
+    spend = bench.bus.spend
+    assert (spend.outcome, spend.usage, spend.attempts[0].status) == (
+        "client_disconnected",
+        TEN_IN,
+        "client_disconnected",
+    )
+
+
+async def test_a_client_that_leaves_before_anything_came_leaves_a_failure() -> None:
+    bench = Bench(ScriptedUpstream([HANG]))
+
+    await leave_before_content(bench)
+
+    (event,) = bench.bus.published
+    assert isinstance(event, CompletionFailed)
+    assert [attempt.status for attempt in event.attempts] == ["client_disconnected"]

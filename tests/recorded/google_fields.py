@@ -50,10 +50,16 @@ MAPPED = frozenset({
     "usageMetadata.toolUsePromptTokenCount",
     "usageMetadata.cachedContentTokenCount",
     "usageMetadata.serviceTier",
+    "usageMetadata.trafficType",
+    "usageMetadata.promptTokensDetails[].modality",
+    "usageMetadata.promptTokensDetails[].tokenCount",
+    "usageMetadata.cacheTokensDetails[].modality",
+    "usageMetadata.cacheTokensDetails[].tokenCount",
+    "usageMetadata.candidatesTokensDetails[].modality",
+    "usageMetadata.candidatesTokensDetails[].tokenCount",
 })  # fmt: skip
 
-_SPLIT = "how a count that we give splits by modality; of these only audio has a price of its own, and is mapped"
-_AUDIO = "of audio it is mapped to `audio_tokens`, of the rest the count that includes it says enough"
+_OF_TOOLS = "the sum is given; of kinds only audio matters, and is mapped"
 
 DROPPED = {
     "candidates[].content": "empty",
@@ -66,13 +72,6 @@ DROPPED = {
     "candidates[].groundingMetadata": "empty",
     "promptFeedback": "empty",
     "usageMetadata.totalTokenCount": "the sum of the others",
-    "usageMetadata.trafficType": "how Google bills its customer's capacity; not the model's answer",
-    "usageMetadata.promptTokensDetails[].modality": _AUDIO,
-    "usageMetadata.promptTokensDetails[].tokenCount": _AUDIO,
-    "usageMetadata.cacheTokensDetails[].modality": _AUDIO,
-    "usageMetadata.cacheTokensDetails[].tokenCount": _AUDIO,
-    "usageMetadata.candidatesTokensDetails[].modality": _SPLIT,
-    "usageMetadata.candidatesTokensDetails[].tokenCount": _SPLIT,
-    "usageMetadata.toolUsePromptTokensDetails[].modality": _AUDIO,
-    "usageMetadata.toolUsePromptTokensDetails[].tokenCount": _AUDIO,
+    "usageMetadata.toolUsePromptTokensDetails[].modality": _OF_TOOLS,
+    "usageMetadata.toolUsePromptTokensDetails[].tokenCount": _OF_TOOLS,
 }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 MAPPED = "mapped"
 _OBJECT = "a constant, which the gateway writes itself"
+_EMPTY = "nothing is in it"
 _TOTAL = "the sum of the two others, which the gateway computes"
 
 ANSWER: Mapping[str, str] = {
@@ -26,12 +27,17 @@ ANSWER: Mapping[str, str] = {
     "choices[].message.annotations": MAPPED,
     "choices[].message.annotations[]*": MAPPED,
     "choices[].message.audio*": MAPPED,
+    "choices[].message.tool_calls": MAPPED,
     "choices[].message.tool_calls[].*": MAPPED,
+    "choices[].message.function_call": MAPPED,
     "choices[].message.function_call.*": MAPPED,
+    "choices[].message.reasoning_content": MAPPED,
     "usage.prompt_tokens": MAPPED,
     "usage.completion_tokens": MAPPED,
     "usage.total_tokens": _TOTAL,
+    "usage.prompt_tokens_details": _EMPTY,
     "usage.prompt_tokens_details.*": MAPPED,
+    "usage.completion_tokens_details": _EMPTY,
     "usage.completion_tokens_details.*": MAPPED,
 }
 
@@ -54,19 +60,29 @@ STREAM: Mapping[str, str] = {
     "choices[].delta.content": MAPPED,
     "choices[].delta.refusal": MAPPED,
     "choices[].delta.audio*": MAPPED,
+    "choices[].delta.annotations*": MAPPED,
+    "choices[].delta.reasoning_content": MAPPED,
+    "choices[].delta.function_call": MAPPED,
     "choices[].delta.function_call.*": MAPPED,
+    "choices[].delta.tool_calls": MAPPED,
     "choices[].delta.tool_calls[].*": MAPPED,
     "usage": "there is none in this chunk",
     "usage.prompt_tokens": MAPPED,
     "usage.completion_tokens": MAPPED,
     "usage.total_tokens": _TOTAL,
+    "usage.prompt_tokens_details": _EMPTY,
     "usage.prompt_tokens_details.*": MAPPED,
+    "usage.completion_tokens_details": _EMPTY,
     "usage.completion_tokens_details.*": MAPPED,
 }
 
 # Listed because held-back or rare answers have them, not because a recording here does.
 RARE = frozenset({
-    "choices[].message.audio*", "choices[].delta.audio*", "choices[].delta.function_call.*", "choices[].logprobs.*",
+    "choices[].message.audio*", "choices[].message.tool_calls", "choices[].message.function_call",
+    "choices[].message.reasoning_content", "choices[].logprobs.*", "choices[].delta.audio*",
+    "choices[].delta.annotations*", "choices[].delta.reasoning_content", "choices[].delta.function_call",
+    "choices[].delta.function_call.*", "choices[].delta.tool_calls", "usage.prompt_tokens_details",
+    "usage.completion_tokens_details",
 })  # fmt: skip
 
 

@@ -1,15 +1,11 @@
 """Every recorded answer of Google comes out as OpenAI's, whole and streamed."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from openai.lib.streaming.chat import ChatCompletionStreamState
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from pydantic import BaseModel
 
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Chunk
@@ -20,12 +16,14 @@ from functions.providers.upstream import ProviderUpstream
 from tests.builders import chat_request, deployment
 from tests.recorded.exchanges import Exchange, recorded, response_only
 from tests.recorded.replay import ReplayingProvider
+from tests.recorded.stock_client import read_completion, read_stream
 
-# LiteLLM's and ours, which the `openai` package doesn't know.
-EXTENSIONS = {
-    "reasoning_content", "thinking_blocks", "images", "audio", "annotations", "provider_specific_fields",
-    "cache_creation_tokens", "mime_type", "index",
-}  # fmt: skip
+# Ours, beside LiteLLM's.
+ALSO = frozenset({
+    "annotations", "audio", "mime_type", "index", "text_tokens", "image_tokens", "video_tokens", "document_tokens",
+    "cached_text_tokens", "cached_image_tokens", "cached_video_tokens", "cached_document_tokens", "traffic_type",
+    "tool_use_prompt_tokens",
+})  # fmt: skip
 
 # Answers that are none, and why.
 FAILED = {
@@ -64,17 +62,6 @@ def events_of(exchange: Exchange) -> list[dict[str, Any]]:
     return [json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:")]
 
 
-def unknown_fields(value: Any) -> Iterator[str]:
-    """Name the fields that the `openai` package doesn't know and that no extension explains."""
-    if isinstance(value, BaseModel):
-        yield from (value.model_extra or {}).keys() - EXTENSIONS
-        for name in type(value).model_fields:
-            yield from unknown_fields(getattr(value, name))
-    elif isinstance(value, list):
-        for item in value:
-            yield from unknown_fields(item)
-
-
 async def test_every_recorded_whole_answer_is_a_strict_chat_completion(cassettes: Path) -> None:
     answered = exchanges(cassettes, "generateContent")
     failed: dict[str, UpstreamError] = {}
@@ -89,8 +76,7 @@ async def test_every_recorded_whole_answer_is_a_strict_chat_completion(cassettes
                 failed[exchange.id] = error
                 continue
             rendered = render_answer(answer, model="gemini", fallback_id="chatcmpl-1", created=1)
-            completion = ChatCompletion.model_validate_json(rendered, strict=True)
-            assert set(unknown_fields(completion)) == set(), exchange.id
+            read_completion(rendered, also=ALSO)
 
     assert failed.keys() == FAILED.keys()
     assert all(reason in failed[name].message for name, reason in FAILED.items())
@@ -127,12 +113,8 @@ async def _chunks(upstream: ProviderUpstream) -> list[Chunk]:
 def _added_up(chunks: list[Chunk]) -> list[dict[str, Any]]:
     """Put a stream together as the stock client does."""
     renderer = ChunkRenderer(model="gemini", fallback_id="chatcmpl-1", created=1, wants_usage=False)
-    state = ChatCompletionStreamState()
-    for rendered in filter(None, map(renderer.render, chunks)):
-        chunk = ChatCompletionChunk.model_validate_json(rendered.removeprefix(b"data: "), strict=True)
-        assert set(unknown_fields(chunk)) == set()
-        state.handle_chunk(chunk)
-    return _comparable(state.current_completion_snapshot.model_dump()["choices"])
+    completion = read_stream(filter(None, map(renderer.render, chunks)), also=ALSO)
+    return _comparable(completion.model_dump()["choices"])
 
 
 def _whole(events: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -22,23 +22,35 @@ TICK = Ticked(event_id="tick", time=NOON)
 
 _TEXTS = st.text(max_size=20)
 _COUNTS = st.integers(0, 10**15)
-_TIMES = st.datetimes(timezones=st.just(UTC))
+_TIMES = st.datetimes(datetime(2000, 1, 1), datetime(8999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 (given its zone)
+_IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:|@=+-]{0,99}", fullmatch=True)
 _ATTEMPTS = st.tuples(st.builds(Attempt, model=_TEXTS, status=_TEXTS, ms=_COUNTS, billed=st.booleans()))
 _SCOPES = st.builds(Scopes, key_hash=st.none() | _TEXTS, tags=st.lists(_TEXTS, max_size=3).map(tuple))
 _COST = _COUNTS.map(NanoUsd)
 EVENTS = st.one_of(
     st.builds(
         SpendRecorded,
+        event_id=_IDS,
         time=_TIMES,
         usage=st.builds(Usage, input_tokens=_COUNTS, reasoning_tokens=_COUNTS),
         cost=_COST,
         scopes=_SCOPES,
         allowance_ids=st.lists(_TEXTS, max_size=2).map(tuple),
+        latency_ms=_COUNTS,
+        time_to_first_token_ms=st.none() | _COUNTS,
         attempts=_ATTEMPTS,
     ),
-    st.builds(CompletionFailed, time=_TIMES, scopes=_SCOPES, attempts=_ATTEMPTS),
-    st.builds(ThresholdCrossed, time=_TIMES, window_ends_at=_TIMES, spent=_COST, max_budget=_COST),
-    st.builds(Ticked, time=_TIMES),
+    st.builds(CompletionFailed, event_id=_IDS, latency_ms=_COUNTS, time=_TIMES, scopes=_SCOPES, attempts=_ATTEMPTS),
+    st.builds(
+        ThresholdCrossed,
+        event_id=_IDS,
+        time=_TIMES,
+        window_ends_at=_TIMES,
+        percent=_COUNTS,
+        spent=_COST,
+        max_budget=_COST,
+    ),
+    st.builds(Ticked, event_id=_IDS, time=_TIMES),
 )
 
 
@@ -92,6 +104,13 @@ def _broken_data(**changes: Any) -> bytes:
         (_broken(data=None), "'data' is not an object"),
         (_broken(type="spend.recorded.v9"), "unknown event type 'spend.recorded.v9'"),
         (_broken(id=5), "data.event_id is not str but int"),
+        (_broken(id=None), "data.event_id is not str but NoneType"),
+        (_broken(id=""), "'id' does not match"),
+        (_broken(id="a/b"), "'id' does not match"),
+        (_broken(id="x" * 300), "'id' does not match"),
+        (_broken(time="9999-12-31T23:59:59Z"), "data.time is not in the years 2000 to 8999"),
+        (_broken_data(cost=-1), "data.cost is not between 0 and"),
+        (_broken_data(cost=2**63), "data.cost is not between 0 and"),
         (_broken(time="noon"), "data.time is not an RFC 3339 time"),
         (_broken(time="2026-11-24T12:00:00"), "data.time has no time zone"),
         (_broken_data(cost=1.5), "data.cost is not int but float"),

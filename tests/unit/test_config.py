@@ -67,7 +67,7 @@ def test_a_model_without_a_known_price_needs_its_own() -> None:
         (None, "the file: Input should be"),
         ({"model_list": []}, "model_list: "),
         ({"model_list": [GPT], "router": {}}, "router: is not a known setting"),
-        (with_model(tpm=5), r"model_list\[0\].litellm_params.tpm: is not a known setting"),
+        (with_model(tpm=5), r"^model_list\[0\].litellm_params.tpm: is not a known setting$"),
         (with_model(timeout="long"), r"model_list\[0\].litellm_params.timeout: Input should be a valid number"),
         (with_model(model="gpt-4o"), "'gpt-4o' must be `provider/model`; providers are openai, anthropic, gemini"),
         ({"model_list": [GPT], "router_settings": {"fallbacks": [{"gpt-4o": ["x"]}]}}, "'x' is no model_name"),

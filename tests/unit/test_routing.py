@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from events.spend import Attempt
 from functions.gateway.errors import AllModelsFailed, BadRequest, ModelNotFound, UpstreamError
 from functions.gateway.ports import Deployment
-from functions.gateway.routing import Served, Verdict, judge, resolve, walk_chain
+from functions.gateway.routing import Verdict, judge, resolve, walk_chain
 from tests.builders import chat_request, deployment
 
 SONNET = deployment("anthropic", "claude-sonnet-4-6", group="claude-sonnet")
@@ -19,19 +20,22 @@ GROUPS = {"claude-sonnet": (SONNET,), "gpt-4o": (GPT,), "gemini-pro": (GEMINI,)}
 FALLBACKS = {"claude-sonnet": ("gpt-4o", "gemini-pro")}
 
 
-async def walk(script: dict[str, Any], chain: list[Deployment] | None = None) -> Served[str]:
+async def walk(script: dict[str, Any], chain: list[Deployment] | None = None) -> tuple[str, list[Attempt]]:
     async def ask(asked: Deployment) -> str:
         outcome = script[asked.provider]
         if isinstance(outcome, Exception):
             raise outcome
         return str(outcome) if isinstance(outcome, str) else await outcome()
 
-    return await walk_chain(
+    attempts: list[Attempt] = []
+    served = await walk_chain(
         chain or [SONNET, GPT, GEMINI],
         ask,
         patience=lambda asked: asked.timeout_s,
         clock=asyncio.get_running_loop().time,
+        attempts=attempts,
     )
+    return served.answer, attempts
 
 
 def test_a_chain_is_the_group_and_then_its_fallbacks() -> None:
@@ -45,10 +49,10 @@ def test_an_unknown_model_is_refused_with_the_list_of_models() -> None:
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 529, 401, 403, 404, "timeout", "connection_error"])
 async def test_a_failure_of_the_upstream_falls_back(status: int | str) -> None:
-    served = await walk({"anthropic": UpstreamError(status, "no"), "openai": "hello"})
+    answer, attempts = await walk({"anthropic": UpstreamError(status, "no"), "openai": "hello"})
 
-    assert served.answer == "hello"
-    assert [(a.model, a.status, a.billed) for a in served.attempts] == [
+    assert answer == "hello"
+    assert [(a.model, a.status, a.billed) for a in attempts] == [
         ("anthropic/claude-sonnet-4-6", str(status), False),
         ("openai/gpt-4o", "200", True),
     ]
@@ -60,9 +64,9 @@ async def test_an_attempt_that_takes_too_long_falls_back() -> None:
         return "never"
 
     hasty = deployment("anthropic", "claude-sonnet-4-6", timeout_s=0.01)
-    served = await walk({"anthropic": hang, "openai": "hello"}, [hasty, GPT])
+    _, attempts = await walk({"anthropic": hang, "openai": "hello"}, [hasty, GPT])
 
-    assert [a.status for a in served.attempts] == ["timeout", "200"]
+    assert [a.status for a in attempts] == ["timeout", "200"]
 
 
 async def test_when_everyone_failed_every_attempt_is_said() -> None:

@@ -91,6 +91,8 @@ FILE = "messages[0].content[0].file"
             tools=[{"type": "custom", "custom": {"name": "c"}}], tool_choice={"type": "custom", "custom": {"name": "c"}}
         ),
         asking(tools=[{"type": "web_search_20250305", "name": "web_search"}]),
+        asking(tools=[{"googleSearch": {}}, TOOL]),
+        part(type="video_url", video_url={"url": "https://example.com/a.mp4"}),
         asking(tools=[{"type": "custom", "name": "f", "input_schema": {}}]),
         asking(tools=[TOOL], tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}),
         asking(response_format={"type": "json_object"}),
@@ -178,6 +180,11 @@ def test_fallbacks_can_be_switched_off() -> None:
             "messages[1].tool_calls[0].id",
             "missing_required_parameter",
         ),
+        (
+            asking(USER, {"role": "assistant", "function_call": {"name": "f", "arguments": "{"}}),
+            "messages[1].function_call.arguments",
+            "invalid_value",
+        ),
         (asking(USER, result("call_9")), "messages[1].tool_call_id", "invalid_value"),
         (
             asking(result("call_1"), {"role": "assistant", "tool_calls": [CALL]}),
@@ -210,6 +217,11 @@ def test_fallbacks_can_be_switched_off() -> None:
         (asking(tools=[tool(parameters={"type": "string"})]), "tools[0].function.parameters.type", "invalid_value"),
         (asking(tools=[{"function": {"name": "f"}}]), "tools[0].type", "missing_required_parameter"),
         (asking(tools=[{"type": "custom", "custom": {}}]), "tools[0].custom.name", "missing_required_parameter"),
+        (
+            part(type="video_url", video_url={"url": "http://127.0.0.1/a.mp4"}),
+            "messages[0].content[0].video_url.url",
+            "invalid_value",
+        ),
         (asking(tools=[5]), "tools[0]", "invalid_value"),
         (
             asking(tools=[tool()], tool_choice={"type": "function", "function": {"name": "g"}}),
@@ -367,6 +379,14 @@ def test_a_streamed_tool_call_goes_back_as_a_function_call() -> None:
 
     (choice,) = json.loads(renderer.render(chunk).removeprefix(b"data: "))["choices"]
     assert choice == {"index": 0, "delta": {"function_call": FUNCTION_CALL}, "finish_reason": "function_call"}
+
+
+def test_there_is_room_for_the_first_of_parallel_calls_only() -> None:
+    renderer = ChunkRenderer(model="m", fallback_id="c", created=1, wants_usage=False, is_legacy=True)
+    second = {"index": 1, "function": {"arguments": "{}"}}
+    event = renderer.render(Chunk(choices=[{"index": 0, "delta": {"tool_calls": [second]}, "finish_reason": None}]))
+
+    assert json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"] == {}
 
 
 def test_a_request_without_functions_is_sent_as_it_is() -> None:

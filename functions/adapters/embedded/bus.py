@@ -91,6 +91,11 @@ class SqliteSubscription:
         self._topic = topic
         self._lease_s = lease_s
 
+    async def release(self) -> None:
+        """Have everything come again now that a taker before this one has leased or put off, for it is gone."""
+        statement = "UPDATE messages SET due_at = published_at WHERE topic = ?"
+        await self._database.run(lambda connection: connection.execute(statement, (self._topic,)))
+
     async def take(self, limit: int) -> list[Delivery]:
         """Lease what is due. Looks every 20 ms without a lock, and gives up after 0.2 s with nothing."""
         for _ in range(_POLLS):

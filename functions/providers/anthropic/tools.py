@@ -31,6 +31,8 @@ def _declared(asked: Mapping[str, Any], *, takes_strict: bool) -> Iterator[Mappi
 def _tool(tool: Mapping[str, Any], path: str, *, takes_strict: bool) -> Mapping[str, Any]:
     if tool.get("type") == "function":
         return _function(tool["function"], tool, f"{path}.function", takes_strict=takes_strict)
+    if "name" not in tool and "type" not in tool:  # Google's own, such as `{"googleSearch": {}}`
+        raise UpstreamError("unsupported_content", f"tools without a type are not supported ({path})")
     return tool
 
 

@@ -1,10 +1,13 @@
 """Google's generateContent wire. Source: https://ai.google.dev/api/generate-content"""
 
 import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx2
 
+from functions.gateway.errors import BadRequest
 from functions.gateway.ports import Answer, ChatRequest, Deployment, EmbeddingRequest, Embeddings
 from functions.providers.embedder import ProviderEmbedder
 from functions.providers.google.client import GoogleClient
@@ -23,7 +26,8 @@ class GoogleWire:
     def encode(self, request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
         """Give the body."""
         refuse_custom_tools(request.body, "gemini")
-        return encode_request(request, deployment)
+        with malformed_requests():
+            return encode_request(request, deployment)
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what is left out."""
@@ -36,6 +40,16 @@ class GoogleWire:
     def stream_decoder(self) -> GoogleStream:
         """Start reading a stream of responses."""
         return GoogleStream(new_call_id)
+
+
+@contextmanager
+def malformed_requests() -> Generator[None]:
+    """Refuse what the edge lets pass unread, as OpenAI has no such field, and what has not the form it must have."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        message = f"A field beyond OpenAI's own does not have the form that Google takes: {error}."
+        raise BadRequest(message) from error
 
 
 def new_call_id() -> str:

@@ -8,13 +8,12 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from events.spend import Usage
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Answer
 from functions.providers.google.candidate import CandidateReader
 from functions.providers.google.finish import BLOCKED_PROMPT
 from functions.providers.google.signatures import FIELD
-from functions.providers.google.usage import usage_of
+from functions.providers.google.usage import searches_in, usage_details, usage_of
 
 _HANDLED = frozenset({"candidates", "usageMetadata", "modelVersion", "responseId", "createTime"})
 _SERVICE_TIERS = {"standard": "default", "flex": "flex", "priority": "priority"}  # Google's → OpenAI's
@@ -26,9 +25,11 @@ def decode_answer(body: Mapping[str, Any], new_call_id: Callable[[], str]) -> An
     candidates: list[dict[str, Any]] = body.get("candidates") or blocked_prompt(body)
     return Answer(
         choices=[_choice(candidate, metadata_of(body), new_call_id) for candidate in candidates],
-        usage=usage_of(body.get("usageMetadata")) or Usage(),
+        usage=usage_of(body.get("usageMetadata"), searches_in(candidates)),
+        usage_details=usage_details(body.get("usageMetadata")),
         response_id=body.get("responseId"),
         response_model=body.get("modelVersion"),
+        created=created_at(body),
         extra=extra_of(body),
     )
 
@@ -47,14 +48,17 @@ def metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def extra_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Give OpenAI's further fields of an answer: when it was made (Unix seconds), and at which service tier."""
-    extra: dict[str, Any] = {}
-    with suppress(KeyError, ValueError):
-        extra["created"] = int(datetime.fromisoformat(body["createTime"]).timestamp())
+    """Give OpenAI's further fields of an answer: at which service tier it was made."""
     usage: Mapping[str, Any] = body.get("usageMetadata") or {}
-    if tier := _SERVICE_TIERS.get(str(usage.get("serviceTier")).lower()):
-        extra["service_tier"] = tier
-    return extra
+    tier = _SERVICE_TIERS.get(str(usage.get("serviceTier")).lower())
+    return {"service_tier": tier} if tier else {}
+
+
+def created_at(body: Mapping[str, Any]) -> int | None:
+    """Give when an answer was made, in Unix seconds, where it says so."""
+    with suppress(KeyError, ValueError):
+        return int(datetime.fromisoformat(body["createTime"]).timestamp())
+    return None
 
 
 def _choice(

@@ -15,7 +15,6 @@ from functions.providers.google.parameters import (
     camel,
     dropped_params,
     has_functions,
-    refuse_refused,
 )
 from functions.providers.google.schema import google_schema
 from functions.providers.google.thinking import thinking_config
@@ -28,7 +27,6 @@ _AS_JSON = "Unless you call a function, answer with a single JSON {} and nothing
 
 def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
     """Give the body. Raises `BadRequest`, `UpstreamError`."""
-    refuse_refused(request.body)
     dropped = dropped_params(request, deployment)
     refuse_dropped(request, dropped, deployment.name)
     asked = {name: value for name, value in request.body.items() if value is not None and name not in dropped}

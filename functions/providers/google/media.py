@@ -3,20 +3,18 @@
 Sources: https://ai.google.dev/api/caching#Part, https://ai.google.dev/gemini-api/docs/file-input-methods
 """
 
-import ipaddress
 import mimetypes
 import re
 from collections.abc import Mapping
 from typing import Any, cast
-from urllib.parse import urlsplit
 
+from functions.gateway.addresses import is_public
 from functions.gateway.errors import BadRequest
 from functions.providers.parts import unsupported_part
 
 _PROVIDER = "gemini"
 _FILES = "https://generativelanguage.googleapis.com/v1beta/"
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+(?:;[\w=.+-]+)*?);base64,")
-_PRIVATE_SUFFIXES = ("localhost", ".local", ".internal", ".localdomain")
 # https://ai.google.dev/gemini-api/docs/audio#supported-formats; OpenAI's names are shorter
 _AUDIO_TYPES = {"pcm16": "audio/pcm", "m4a": "audio/mp4", "mpga": "audio/mpeg"}
 
@@ -63,6 +61,8 @@ def _audio(audio: Mapping[str, Any], path: str) -> dict[str, Any]:
 def _file(file: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Give a file: its content as a data URL, or a file that Google has (`files/…`, or its URI) or can fetch."""
     data, file_id, name = file.get("file_data"), file.get("file_id"), file.get("filename")
+    if isinstance(data, str) and data.startswith(("http://", "https://")):  # as clients of LiteLLM write
+        return _by_address(data, file.get("format") or _guessed(data), f"{path}.file_data")
     if isinstance(data, str):
         found = inline(data)
         if found is None:
@@ -91,21 +91,12 @@ def _from_url(source: Any, path: str, *, default: str) -> dict[str, Any]:
 
 
 def _by_address(uri: str, media_type: str | None, path: str) -> dict[str, Any]:
-    address = urlsplit(uri)
-    if address.scheme not in ("https", "http", "gs"):
+    scheme = uri.partition(":")[0].lower()
+    if scheme not in ("https", "http", "gs"):
         raise BadRequest(f"{path} must be an https, gs or data URL, not {uri[:40]!r}.", param=path)
-    if address.scheme != "gs" and _is_private(address.hostname or ""):
+    if scheme != "gs" and not is_public(uri):
         raise BadRequest(f"{path} points to a private address, which the provider can't fetch.", param=path)
     return {"fileData": {"fileUri": uri, **({"mimeType": media_type} if media_type else {})}}
-
-
-def _is_private(host: str) -> bool:
-    if not host or host.endswith(_PRIVATE_SUFFIXES):
-        return True
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return False
 
 
 def _guessed(name: str) -> str | None:

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
-from functions.gateway.errors import BadRequest
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.google.thinking import can_think
 from functions.providers.parameters import Treatment
 
 
-def _is(kind: Literal["sent", "emulated", "dropped", "refused"], note: str) -> Treatment:
+def _is(kind: Literal["sent", "emulated", "dropped"], note: str) -> Treatment:
     return Treatment(kind=kind, note=note)
 
 
@@ -55,8 +54,8 @@ PARAMETERS: Mapping[str, Treatment] = {
     "tools": _is("sent", "`functionDeclarations` with `parametersJsonSchema`; `googleSearch` and the like as they are"),
     "tool_choice": _is("sent", "`toolConfig.functionCallingConfig`; AUTO is VALIDATED where every function is strict"),
     "parallel_tool_calls": _is("dropped", "Google can't limit the calls of a turn; `true` is what it does anyway"),
-    "functions": _is("refused", "deprecated: use `tools`"),
-    "function_call": _is("refused", "deprecated: use `tool_choice`"),
+    "functions": _is("emulated", "as `tools`"),
+    "function_call": _is("emulated", "as `tool_choice`"),
     "response_format": _is(
         "sent",
         "`generationConfig.responseMimeType` and `responseJsonSchema`; together with functions an instruction "
@@ -114,15 +113,6 @@ def dropped_params(request: ChatRequest, deployment: Deployment) -> tuple[str, .
     body, capabilities = request.body, deployment.model.capabilities
     asked = (name for name, value in body.items() if value is not None and _WITHOUT_EFFECT.get(name, ...) != value)
     return tuple(sorted(name for name in asked if not _is_taken(name, body, capabilities)))
-
-
-def refuse_refused(body: Mapping[str, Any]) -> None:
-    """Raise `BadRequest` for a parameter without which the answer would be a wrong one."""
-    for name, value in body.items():
-        treatment = PARAMETERS.get(name)
-        if treatment and treatment.kind == "refused" and value is not None:
-            message = f"{name} is {treatment.note}."
-            raise BadRequest(message, param=name, code="unsupported_parameter")
 
 
 def _is_taken(name: str, body: Mapping[str, Any], capabilities: Mapping[str, Any]) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 
 from functions.gateway.ports import Chunk
 from functions.providers.google.candidate import CandidateReader
-from functions.providers.google.decode import blocked_prompt, extra_of, metadata_of
-from functions.providers.google.usage import usage_of
+from functions.providers.google.decode import blocked_prompt, created_at, extra_of, metadata_of
+from functions.providers.google.usage import searches_in, usage_details, usage_of
 
 
 class GoogleStream:
@@ -19,6 +19,7 @@ class GoogleStream:
         self.is_complete = False
         self._new_call_id = new_call_id
         self._readers: dict[int, CandidateReader] = {}
+        self._searches = 0
 
     def decode(self, event: dict[str, Any]) -> list[Chunk]:
         """Give one chunk for a response: its parts as one delta for each candidate."""
@@ -30,12 +31,15 @@ class GoogleStream:
             self._reader(0).add_metadata(metadata)
         choices = [self._reader(candidate.get("index") or 0).read(candidate) for candidate in candidates]
         self.is_complete = self.is_complete or any(choice["finish_reason"] for choice in choices)
+        self._searches = max(self._searches, searches_in(candidates))  # the metadata comes whole, if more than once
         return [
             Chunk(
                 choices=choices,
-                usage=usage_of(event.get("usageMetadata")),
+                usage=usage_of(event.get("usageMetadata"), self._searches),
+                usage_details=usage_details(event.get("usageMetadata")),
                 response_id=event.get("responseId"),
                 response_model=event.get("modelVersion"),
+                created=created_at(event),
                 extra=extra_of(event),
             )
         ]

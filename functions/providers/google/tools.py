@@ -11,6 +11,10 @@ from functions.gateway.errors import BadRequest, UpstreamError
 from functions.providers.google.parameters import camel
 from functions.providers.google.schema import parameters_schema
 
+_SERVED = frozenset({
+    "googleSearch", "googleSearchRetrieval", "codeExecution", "urlContext", "fileSearch", "googleMaps", "computerUse",
+    "mcpServers", "retrieval", "enterpriseWebSearch",
+})  # fmt: skip
 _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 
 
@@ -23,10 +27,8 @@ def tools_of(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
         path = f"tools[{index}]"
         if "function" in tool:
             functions.append(_declaration(tool["function"], f"{path}.function"))
-        elif "type" in tool:
-            raise UpstreamError("unsupported_content", f"{path}: {tool['type']!r} tools are not supported by gemini")
         else:
-            served.append({camel(name): value for name, value in tool.items()})
+            served.append(_served(tool, path))
     if asked.get("web_search_options") is not None and not any("googleSearch" in tool for tool in served):
         served.append({"googleSearch": {}})
     return [{"functionDeclarations": functions}, *served] if functions else served
@@ -42,6 +44,17 @@ def tool_config(
     if len(tools) > 1 and "functionDeclarations" in tools[0]:
         config["includeServerSideToolInvocations"] = True  # Google refuses the combination without it
     return config
+
+
+def _served(tool: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Give a tool of Google's own, written `{"googleSearch": {…}}` or `{"type": "google_search", …}`."""
+    if "type" in tool:
+        tool = {tool["type"]: {name: value for name, value in tool.items() if name != "type"}}
+    named = {camel(name): value for name, value in tool.items()}
+    if not named.keys() <= _SERVED:
+        kind = ", ".join(tool)
+        raise UpstreamError("unsupported_content", f"{path}: {kind!r} tools are not supported by gemini")
+    return named
 
 
 def _declaration(function: Mapping[str, Any], path: str) -> dict[str, Any]:

@@ -114,8 +114,9 @@ def _put_tools(body: dict[str, Any]) -> None:
             body.pop("tool_choice", None)
         return
     for tool in tools:
-        if tool["type"] not in _TOOL_TYPES or tool["type"] not in tool:
-            raise UpstreamError("unsupported_content", f"tools of type {tool['type']!r} are not supported by openai")
+        kind = tool.get("type") or next(iter(tool))
+        if kind not in _TOOL_TYPES or kind not in tool:
+            raise UpstreamError("unsupported_content", f"tools of type {kind!r} are not supported by openai")
     if any("cache_control" in tool or "cache_control" in tool.get("function", ()) for tool in tools):
         body["tools"] = [_tool(tool) for tool in tools]
 

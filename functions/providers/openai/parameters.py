@@ -118,7 +118,13 @@ def must_not_reason(body: Mapping[str, Any], abilities: Mapping[str, Any]) -> bo
 
 
 def _refused_by(body: Mapping[str, Any], abilities: Mapping[str, Any]) -> Iterable[str]:
+    """Of a model that the catalog doesn't know, only what OpenAI has no word for is refused."""
     yield from _OTHERS_PARAMETERS & body.keys()
+    if abilities:
+        yield from _refused_by_model(body, abilities)
+
+
+def _refused_by_model(body: Mapping[str, Any], abilities: Mapping[str, Any]) -> Iterable[str]:
     if abilities.get("reasoning"):
         yield from _WITHOUT_REASONING
         if _reasons(body, abilities):

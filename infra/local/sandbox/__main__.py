@@ -88,7 +88,10 @@ class WireEndpoint:
         question: Question = self._wire.question(body, request.url.path)
         self._sandbox.remember(request, question, body)
         fault = directives_in(question.user_text).faults.get(question.provider, "")
-        if fault.isdecimal():
+        if refusal := self._wire.refusal(body, question):
+            said, headers = self._wire.error(400, refusal)
+            await JSONResponse(said, status_code=400, headers=headers)(scope, receive, send)
+        elif fault.isdecimal():
             said, headers = self._wire.error(int(fault))
             await JSONResponse(said, status_code=int(fault), headers=headers)(scope, receive, send)
         elif fault == "html":

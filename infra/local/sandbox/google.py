@@ -1,11 +1,14 @@
 """Google's generateContent wire. Source: https://ai.google.dev/api/generate-content"""
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from infra.local.sandbox.reply import Question, Reply
+from infra.local.sandbox.reply import SIGNATURE, Question, Reply
 
+# For calls that another model made: https://ai.google.dev/gemini-api/docs/thought-signatures#faqs
+_PLACEHOLDER = base64.b64encode(b"skip_thought_signature_validator").decode()
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "call": "STOP"}
 _ERRORS = {
     400: "INVALID_ARGUMENT",
@@ -37,19 +40,36 @@ def question(body: Mapping[str, Any], path: str) -> Question:
         result=json.dumps(responses[-1]["response"]) if responses else None,
         max_tokens=body.get("generationConfig", {}).get("maxOutputTokens"),
         is_stream=verb == "streamGenerateContent",
+        is_thinking=_signs(model),
     )
+
+
+def refusal(body: Mapping[str, Any], asked: Question) -> str | None:
+    """Say what the API would refuse in a conversation with tools: calls of the current turn without their signature.
+
+    Source: https://ai.google.dev/gemini-api/docs/thought-signatures
+    """
+    signatures = [
+        part.get("thoughtSignature")
+        for content in body["contents"]
+        for part in content["parts"][:1]
+        if "functionCall" in part
+    ]
+    if asked.is_thinking and not all(signature in (SIGNATURE, _PLACEHOLDER) for signature in signatures):
+        return "Function call is missing a thought_signature in functionCall parts."
+    return None
 
 
 def whole(asked: Question, reply: Reply, answer_id: str) -> dict[str, Any]:
     """Render an answer."""
-    part = _function_call(reply) if reply.call else {"text": reply.text}
+    part = _function_call(asked, reply) if reply.call else {"text": reply.text}
     return _response(asked, reply, answer_id, part, _FINISH[reply.finish])
 
 
 def stream(asked: Question, reply: Reply, answer_id: str) -> Iterator[bytes]:
     """Render an answer's events."""
     if reply.call:
-        yield _event(_response(asked, reply, answer_id, _function_call(reply), "STOP"))
+        yield _event(_response(asked, reply, answer_id, _function_call(asked, reply), "STOP"))
         return
     *pieces, last = reply.pieces()
     for piece in pieces:
@@ -57,11 +77,11 @@ def stream(asked: Question, reply: Reply, answer_id: str) -> Iterator[bytes]:
     yield _event(_response(asked, reply, answer_id, {"text": last}, _FINISH[reply.finish]))
 
 
-def error(status: int) -> tuple[dict[str, Any], dict[str, str]]:
+def error(status: int, message: str = "") -> tuple[dict[str, Any], dict[str, str]]:
     """Give the body and headers of an error answer."""
     said: dict[str, Any] = {
         "code": status,
-        "message": f"The sandbox was asked for {status}.",
+        "message": message or f"The sandbox was asked for {status}.",
         "status": _ERRORS.get(status, "UNKNOWN"),
     }
     if status == 429:
@@ -78,9 +98,15 @@ def _text(content: Mapping[str, Any]) -> str:
     return "".join(part.get("text", "") for part in content["parts"])
 
 
-def _function_call(reply: Reply) -> dict[str, Any]:
+def _function_call(asked: Question, reply: Reply) -> dict[str, Any]:
     name, arguments = reply.call or ("", {})
-    return {"functionCall": {"name": name, "args": arguments}}
+    signature = {"thoughtSignature": SIGNATURE} if asked.is_thinking else {}
+    return {"functionCall": {"name": name, "args": arguments}, **signature}
+
+
+def _signs(model: str) -> bool:
+    """Say whether a model signs its calls and wants the signatures back."""
+    return not model.startswith(("gemini-1", "gemini-2"))
 
 
 def _response(

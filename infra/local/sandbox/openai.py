@@ -7,6 +7,10 @@ from typing import Any
 
 from infra.local.sandbox.reply import Question, Reply
 
+_LONGEST_CALL_ID = 40
+_MESSAGE_KEYS = frozenset({
+    "role", "content", "name", "tool_calls", "tool_call_id", "refusal", "audio", "annotations", "function_call",
+})  # fmt: skip
 _FINISH = {"stop": "stop", "length": "length", "call": "tool_calls"}
 _ERRORS = {
     400: ("invalid_request_error", None),
@@ -37,6 +41,17 @@ def question(body: Mapping[str, Any], _path: str) -> Question:
     )
 
 
+def refusal(body: Mapping[str, Any], _asked: Question) -> str | None:
+    """Say what the API would refuse of messages: ids that are too long, and keys that it doesn't know."""
+    for index, message in enumerate(body["messages"]):
+        if unknown := sorted(set(message) - _MESSAGE_KEYS):
+            return f"Unrecognized request argument supplied: messages[{index}].{unknown[0]}"
+        ids = [call["id"] for call in message.get("tool_calls") or ()] + [message.get("tool_call_id") or ""]
+        if any(len(call_id) > _LONGEST_CALL_ID for call_id in ids):
+            return f"Invalid 'messages[{index}].tool_calls[0].id': string too long."
+    return None
+
+
 def whole(asked: Question, reply: Reply, answer_id: str) -> dict[str, Any]:
     """Render an answer."""
     message: dict[str, Any] = {"role": "assistant", "content": reply.text or None, "refusal": None, "annotations": []}
@@ -65,10 +80,11 @@ def stream(asked: Question, reply: Reply, answer_id: str) -> Iterator[bytes]:
     yield b"data: [DONE]\n\n"
 
 
-def error(status: int) -> tuple[dict[str, Any], dict[str, str]]:
+def error(status: int, message: str = "") -> tuple[dict[str, Any], dict[str, str]]:
     """Give the body and headers of an error answer."""
     kind, code = _ERRORS.get(status, ("server_error", None))
-    body = {"error": {"message": f"The sandbox was asked for {status}.", "type": kind, "param": None, "code": code}}
+    said = message or f"The sandbox was asked for {status}."
+    body = {"error": {"message": said, "type": kind, "param": None, "code": code}}
     return body, {"retry-after": "1"} if status == 429 else {}
 
 

@@ -10,6 +10,8 @@ from infra.local.sandbox.directives import directives_in, without_directives
 
 _BYTES_PER_TOKEN = 4
 _CALL_WORDS = "use the tool"
+THOUGHT = "The sandbox is thinking."
+SIGNATURE = "c2FuZGJveC9zaWduYXR1cmU+Pz8="  # base64 with what URLs don't take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,7 @@ class Question:
     result: str | None = None
     max_tokens: int | None = None
     is_stream: bool = False
+    is_thinking: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ def choice_of(body: dict[str, Any]) -> dict[str, Any]:
 
 def usage_of(**counts: Any) -> Usage:
     usage = decode_answer(response({"text": "Hi"}, usage=counts), lambda: "").usage
-    assert usage is not None
+    assert usage
     return usage
 
 
@@ -251,12 +251,12 @@ def test_an_answer_says_when_and_at_which_tier_it_was_made() -> None:
 
     answer = decode_answer(body, lambda: "")
 
-    assert answer.extra == {"created": 1_787_150_331, "service_tier": "default"}
+    assert (answer.created, answer.extra) == (1_787_150_331, {"service_tier": "default"})
     assert (answer.response_id, answer.response_model) == ("r1", "gemini-2.5-pro")
 
 
 def test_an_odd_time_spoils_no_answer() -> None:
-    assert decode_answer({**response({"text": "Hi"}), "createTime": "noon"}, lambda: "").extra == {}
+    assert decode_answer({**response({"text": "Hi"}), "createTime": "noon"}, lambda: "").created is None
 
 
 # --- usage -----------------------------------------------------------------------------------------
@@ -288,6 +288,45 @@ def test_audio_that_was_not_cached_is_counted_as_audio() -> None:
 
 def test_an_output_that_is_not_counted_is_what_the_total_leaves() -> None:
     assert usage_of(promptTokenCount=100, thoughtsTokenCount=5, totalTokenCount=120).output_tokens == 20
+
+
+def test_usage_that_is_not_reported_is_none() -> None:
+    assert decode_answer(response({"text": "Hi"}), lambda: "").usage is None
+
+
+def test_searches_are_counted_as_google_bills_them() -> None:
+    grounded: dict[str, Any] = {"groundingMetadata": {"webSearchQueries": ["a", "b", ""]}}
+    body = response({"text": "Hi"}, usage={"promptTokenCount": 1}, **grounded)
+    stream = GoogleStream(lambda: "")
+
+    streamed = [
+        chunk.usage
+        for event in (body, response({"text": ""}, usage={"promptTokenCount": 1}))
+        for chunk in stream.decode(event)
+    ]
+
+    assert decode_answer(body, lambda: "").usage == Usage(input_tokens=1, web_searches=2)
+    assert streamed[-1] == Usage(input_tokens=1, web_searches=2)
+
+
+def test_counts_by_kind_are_details() -> None:
+    usage = {
+        "promptTokenCount": 30,
+        "toolUsePromptTokenCount": 4,
+        "candidatesTokenCount": 9,
+        "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 20}, {"modality": "AUDIO", "tokenCount": 10}],
+        "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 2}, {"modality": "AUDIO", "tokenCount": 7}],
+        "trafficType": "ON_DEMAND",
+    }
+
+    answer = decode_answer(response({"text": "Hi"}, usage=usage), lambda: "")
+
+    assert answer.usage == Usage(input_tokens=34, output_tokens=9, audio_input_tokens=10, audio_output_tokens=7)
+    assert answer.usage_details == {
+        "prompt_tokens_details": {"image_tokens": 20, "tool_use_prompt_tokens": 4},
+        "completion_tokens_details": {"text_tokens": 2},
+        "traffic_type": "ON_DEMAND",
+    }
 
 
 # --- streams ---------------------------------------------------------------------------------------

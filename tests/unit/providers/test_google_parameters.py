@@ -43,7 +43,8 @@ EXAMPLES: dict[str, tuple[Any, dict[str, Any]]] = {
     "stream_options": ({"include_usage": True}, {}),
 }  # fmt: skip
 EVERYTHING = {**GEMINI_3, "penalties": True}
-ELSEWHERE = {"messages", "model", "stream", "tool_choice"}  # tested with what they need beside them
+# Tested with what they need beside them, or made into `tools` before they come here.
+ELSEWHERE = {"messages", "model", "stream", "tool_choice", "functions", "function_call"}
 WITHOUT_WORD: dict[str, Any] = {
     "logit_bias": {"1": 5},
     "parallel_tool_calls": False,
@@ -85,17 +86,6 @@ def test_what_is_dropped_is_named_or_refused(name: str) -> None:
     with pytest.raises(BadRequest) as caught:
         encode_request(request_of(drop_params=False, **asked), gemini(EVERYTHING))
     assert caught.value.param == name
-
-
-@pytest.mark.parametrize("name", ["functions", "function_call"])
-def test_what_is_refused_is_refused_always(name: str) -> None:
-    asked: dict[str, Any] = {name: "auto"}
-
-    with pytest.raises(BadRequest) as caught:
-        encoded(**asked)
-
-    assert caught.value.param == name
-    assert PARAMETERS[name].kind == "refused"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,20 @@ from typing import Any
 import pytest
 
 from functions.gateway.errors import BadRequest, UpstreamError
+from functions.providers.google import GoogleWire
 from functions.providers.google.encode import encode_request
 from functions.providers.google.signatures import PLACEHOLDER
-from tests.unit.providers.google_bodies import GEMINI_2_5, GEMINI_3, LOOK, calling, encoded, gemini, request_of, result
+from tests.unit.providers.google_bodies import (
+    GEMINI_2_5,
+    GEMINI_3,
+    LOOK,
+    calling,
+    encoded,
+    gemini,
+    message_of,
+    request_of,
+    result,
+)
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 INLINE_PNG = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}
@@ -81,6 +92,10 @@ def test_an_echoed_refusal_is_text() -> None:
             },
         ),
         (
+            {"type": "file", "file": {"file_data": "https://example.com/a.pdf"}},
+            {"fileData": {"fileUri": "https://example.com/a.pdf", "mimeType": "application/pdf"}},
+        ),
+        (
             {"type": "file", "file": {"file_id": "https://youtu.be/lCdaVNyHtjU"}},
             {"fileData": {"fileUri": "https://youtu.be/lCdaVNyHtjU"}},
         ),
@@ -141,6 +156,16 @@ def test_results_of_parallel_calls_are_one_turn() -> None:
     }
 
 
+def test_a_call_of_a_custom_tool_has_its_text_as_input() -> None:
+    call = {"id": "c1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    turn = {"role": "assistant", "content": None, "tool_calls": [call]}
+
+    contents = encoded(ASKS, turn, result("c1", "ok"))["contents"]
+
+    assert contents[1]["parts"] == [{"functionCall": {"id": "c1", "name": "shell", "args": {"input": "ls"}}}]
+    assert contents[2]["parts"][0]["functionResponse"]["name"] == "shell"
+
+
 @pytest.mark.parametrize("arguments", ["{", "[]", "1"])
 def test_arguments_that_are_no_object_name_their_field(arguments: str) -> None:
     with pytest.raises(BadRequest) as caught:
@@ -178,6 +203,27 @@ def test_thinking_of_another_model_is_left_out() -> None:
     claude = {"thinking_blocks": [{"type": "thinking", "thinking": "Hm", "signature": "EqQB"}], "content": "Yes"}
 
     assert encoded(ASKS, {"role": "assistant", **claude}, ASKS)["contents"][1]["parts"] == [{"text": "Yes"}]
+
+
+def test_a_signature_of_a_thought_comes_back_where_it_was() -> None:
+    parts = [
+        {"text": "Hm", "thought": True, "thoughtSignature": "one"},
+        {"text": "So", "thought": True},
+        {"text": "Yes", "thoughtSignature": "two"},
+        {"executableCode": {"code": "1"}},
+        {"text": "!"},
+    ]
+
+    assert encoded(ASKS, message_of(*parts), ASKS)["contents"][1]["parts"] == parts
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"thinking_blocks": "Hm"}, {"images": [5]}, {"images": [{"image_url": "x"}]}],
+)
+def test_an_extension_that_has_another_form_is_a_bad_request(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        GoogleWire().encode(request_of(ASKS, {"role": "assistant", "content": "Yes", **fields}), gemini())
 
 
 def test_malformed_marks_of_an_echo_are_left_out() -> None:
@@ -256,9 +302,12 @@ def test_a_schema_that_google_cant_take_names_its_field(parameters: dict[str, An
 
 
 def test_tools_that_google_runs_pass_through() -> None:
-    assert encoded(tools=[{"google_search": {}}, {"codeExecution": {}}])["tools"] == [
+    tools = [{"google_search": {}}, {"codeExecution": {}}, {"type": "file_search", "fileSearchStoreNames": ["a"]}]
+
+    assert encoded(tools=tools)["tools"] == [
         {"googleSearch": {}},
         {"codeExecution": {}},
+        {"fileSearch": {"fileSearchStoreNames": ["a"]}},
     ]
 
 

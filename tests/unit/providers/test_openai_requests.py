@@ -183,6 +183,12 @@ def test_a_model_that_can_not_reason_with_tools_is_told_not_to() -> None:
     assert dropped(gpt("gpt-5.6-luna"), **asked) == ("reasoning_effort",)
 
 
+def test_a_model_that_the_catalog_does_not_know_is_asked_for_everything_that_openai_has() -> None:
+    asked = {"reasoning_effort": "low", "temperature": 0.2, "verbosity": "low", "web_search_options": {}, "top_k": 5}
+
+    assert dropped(able(), **asked) == ("top_k",)
+
+
 def test_metadata_is_sent_only_with_store_as_openai_refuses_it_otherwise() -> None:
     assert dropped(gpt("gpt-4o"), metadata={"a": "b"}) == ("metadata",)
     assert dropped(gpt("gpt-4o"), metadata={"a": "b"}, store=True) == ()

@@ -1,0 +1,31 @@
+"""Who asks, and the name by which their request is known in headers and events."""
+
+import re
+import uuid
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from events.spend import Scopes
+from functions.gateway.run import Caller
+
+CALL_ID = "x-litellm-call-id"
+_CALL_ID_OF_CLIENT = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def call_id_of(scope: Scope) -> str:
+    """Give the request's id, the same however often it is asked for: the client's own, or a new one."""
+    known: str | None = scope.get(CALL_ID)
+    if known is None:
+        given = Request(scope).headers.get(CALL_ID, "")
+        known = scope[CALL_ID] = given if _CALL_ID_OF_CLIENT.fullmatch(given) else str(uuid.uuid4())
+    return known
+
+
+def caller_of(request: Request, key_hash: str | None, user: str | None) -> Caller:
+    """Say who asks."""
+    return Caller(
+        request_id=call_id_of(request.scope),
+        scopes=Scopes(key_hash=key_hash, user=user),
+        trace_context=request.headers.get("traceparent"),
+    )

@@ -1,0 +1,142 @@
+"""Everything that the README says to do, done as it is written there."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from functions.bootstrap import Environment
+from functions.gateway.config import GatewayFile, GeneralSettings, LitellmParams, LitellmSettings, RouterSettings
+from tests.e2e.stack import ROOT, Stack, clean_environment, wait_for
+
+README = (ROOT / "README.md").read_text()
+_BLOCK = re.compile(r"<!-- test: (?P<name>[\w-]+) -->\n+```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
+_SHOWN = re.compile(r"\n```\n(?P<shown>.*?)```", re.DOTALL)
+BLOCKS = {match["name"]: match for match in _BLOCK.finditer(README)}
+
+
+def shown_after(name: str) -> list[str]:
+    """The output that the README shows below an example, by line."""
+    match = _SHOWN.search(README, BLOCKS[name].end())
+    assert match
+    return match["shown"].splitlines()
+
+
+def run_block(name: str, stack: Stack) -> str:
+    """Run an example as pasted, apart from its ports."""
+    block = BLOCKS[name]
+    code = block["code"].replace("http://127.0.0.1:8080", stack.url).replace("http://127.0.0.1:8140", stack.sandbox_url)
+    command = ["bash", "-eo", "pipefail", "-c", code] if block["language"] == "bash" else [sys.executable, "-c", code]
+    environment = clean_environment() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    assert set(BLOCKS) == {"curl", "python", "fallback", "all-fail", "budget", "alerts", "refused", "replay"}
+
+
+def test_the_curl_example_answers(own_stack: Stack) -> None:
+    answer = json.loads(run_block("curl", own_stack))
+
+    assert answer["choices"][0]["message"]["content"].endswith("You said: Say hello")
+
+
+def test_the_python_example_answers_and_streams(own_stack: Stack) -> None:
+    said = run_block("python", own_stack)
+
+    assert said.count("You said: Say hello") == 2
+    assert "CompletionUsage(completion_tokens=" in said
+
+
+def test_a_fallback_shows_as_the_readme_shows_it(own_stack: Stack) -> None:
+    seen = run_block("fallback", own_stack).splitlines()
+
+    assert set(shown_after("fallback")) <= {line.strip() for line in seen}
+
+
+def test_when_all_fail_every_attempt_is_shown(own_stack: Stack) -> None:
+    error = json.loads(run_block("all-fail", own_stack))["error"]
+
+    assert error["code"] == "all_models_failed"
+    assert [attempt["status"] for attempt in error["attempts"]] == ["529", "connection_error", "503"]
+
+
+def test_a_budget_fills_alerts_and_refuses_as_the_readme_tells_it(own_stack: Stack) -> None:
+    *_, spend = run_block("budget", own_stack).splitlines()
+    assert json.loads(spend)["max_budget"] == 10.0
+    wait_for(lambda: own_stack.get("/global/spend")["spend"] > 6)
+    wait_for(lambda: own_stack.sandbox("/alerts"))
+    assert [alert["threshold_percent"] for alert in json.loads(run_block("alerts", own_stack))] == [50]
+
+    own_stack.chat("Spend [sandbox: tokens=400000]")
+    wait_for(lambda: own_stack.chat().status_code == 429)
+    assert json.loads(run_block("refused", own_stack))["error"]["code"] == "budget_exceeded"
+
+
+def test_the_ledger_is_replayed_as_the_readme_says(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GATEWAY_BACKEND", "STATE_DIR"):
+        monkeypatch.setenv(name, own_stack.environment[name])
+    code = BLOCKS["replay"]["code"].replace("GATEWAY_BACKEND=embedded ", "").replace(".venv/bin/python", sys.executable)
+    own_stack.chat()
+    wait_for(lambda: own_stack.get("/global/spend")["spend"] > 0)
+
+    done = subprocess.run(["bash", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "1 counters replayed, 0 differ\n"), done.stderr
+
+
+def test_the_two_commands_come_first() -> None:
+    start = README.partition("## Start")[2].partition("```bash")[2].partition("```")[0]
+
+    commands = [line.partition("#")[0].strip() for line in start.strip().splitlines()]
+    assert commands == ["bash infra/local/up", "bash tests/run"]
+
+
+def test_arguments_of_the_test_command_go_to_pytest() -> None:
+    shown = subprocess.run(["bash", "tests/run", "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert shown.stdout.startswith("pytest ") or shown.stderr.startswith("pytest ")
+
+
+def test_continuous_integration_runs_the_readmes_command() -> None:
+    assert "bash tests/run" in (ROOT / ".ci/run").read_text()
+
+
+def described() -> str:
+    return README.partition("## Configuration")[2]
+
+
+@pytest.mark.parametrize("variable", [name.upper() for name in Environment.model_fields])
+def test_every_variable_is_described(variable: str) -> None:
+    assert f"`{variable}`" in described()
+
+
+def settings() -> list[str]:
+    """The path of every setting of the configuration file, as far as the README names them."""
+    sections = {"router_settings": RouterSettings, "litellm_settings": LitellmSettings}
+    named = {f"{section}.{name}" for section, model in sections.items() for name in model.model_fields}
+    named |= {f"general_settings.{name}" for name in GeneralSettings.model_fields}
+    named |= {f"litellm_params.{name}" for name in LitellmParams.model_fields}
+    assert {name.partition(".")[0] for name in named} <= {*GatewayFile.model_fields, "litellm_params"}
+    return sorted(named)
+
+
+@pytest.mark.parametrize("setting", settings())
+def test_every_setting_is_described(setting: str) -> None:
+    section, _, name = setting.partition(".")
+    rows = [line for line in described().splitlines() if f".{name}`" in line]
+
+    assert any(section in row or "`…." in row or "`." in row for row in rows), f"{setting} is not in the README"
+
+
+def test_the_files_that_the_readme_names_are_there() -> None:
+    links = re.findall(r"\]\(([\w./-]+)\)", README)
+
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
