@@ -20,6 +20,7 @@ _ASSISTANT_FIELDS = frozenset({
 _BARE_FIELDS = frozenset({"role", "content", "name", "tool_calls", "function_call"})  # what every server knows
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom", "index"})
 _PART_TYPES = frozenset({"text", "refusal", "image_url", "input_audio", "file"})
+_FILE_FIELDS = ("file_id", "file_data")
 _TOOL_TYPES = frozenset({"function", "custom"})
 
 
@@ -72,8 +73,15 @@ def _message(message: dict[str, Any], abilities: Mapping[str, Any]) -> dict[str,
 
 def _refuse_foreign_parts(parts: list[dict[str, Any]]) -> None:
     for part in parts:
-        if part["type"] not in _PART_TYPES:
+        if part["type"] not in _PART_TYPES or _is_elsewhere(part):
             raise unsupported_part(part, "openai")
+
+
+def _is_elsewhere(part: Mapping[str, Any]) -> bool:
+    """Say whether OpenAI can't fetch this: something in Google's bucket, or a file at a URL instead of an id."""
+    if part["type"] == "image_url":
+        return part["image_url"]["url"].startswith("gs://")
+    return part["type"] == "file" and any("://" in (part["file"].get(name) or "")[:10] for name in _FILE_FIELDS)
 
 
 def _instruction(message: dict[str, Any], abilities: Mapping[str, Any]) -> dict[str, Any]:
