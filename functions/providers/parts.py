@@ -1,15 +1,10 @@
-"""What Anthropic's and Google's wires read alike from OpenAI's: contents, images, tool calls, parameters."""
+"""What Anthropic's and Google's wires read alike from OpenAI's: contents and parameters."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-import orjson
-
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import ChatRequest
-
-_DATA_URL = re.compile(r"data:(?P<media_type>[\w.+-]+/[\w.+-]+);base64,(?P<data>[A-Za-z0-9+/=\s]+)")
 
 # What these values ask for is what happens anyway, so that leaving them out drops nothing.
 _WITHOUT_EFFECT: Mapping[str, Any] = {
@@ -34,33 +29,6 @@ def content_parts(content: Any) -> list[dict[str, Any]]:
 def plain_text(content: Any) -> str:
     """Give a message's content as one text."""
     return "".join(part.get("text") or part.get("refusal") or "" for part in content_parts(content))
-
-
-def data_url(url: str) -> tuple[str, str] | None:
-    """Give a data URL's media type and base64, or nothing for another URL. Raises `BadRequest`."""
-    if not url.startswith("data:"):
-        return None
-    match = _DATA_URL.fullmatch(url)
-    if match is None:
-        raise BadRequest("An image's data URL must be `data:<media type>;base64,<data>`.", param="messages")
-    return match["media_type"], match["data"]
-
-
-def arguments_of(call: Mapping[str, Any]) -> dict[str, Any]:
-    """Parse the arguments of a tool call that a client echoes back. Raises `BadRequest`."""
-    try:
-        arguments: Any = orjson.loads(call["function"]["arguments"] or "{}")
-    except orjson.JSONDecodeError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        message = f"The arguments of tool call {call['id']!r} are not a JSON object."
-        raise BadRequest(message, param="messages")
-    return cast("dict[str, Any]", arguments)
-
-
-def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give the functions that are offered."""
-    return [tool["function"] for tool in body.get("tools") or ()]
 
 
 def refuse_custom_tools(body: Mapping[str, Any], provider: str) -> None:

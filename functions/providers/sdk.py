@@ -6,6 +6,7 @@ spares their response models. The SDKs are slow to import, so they are not until
 
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -51,10 +52,20 @@ class SdkClient:
     async def warm_up(self) -> None:
         """Import the SDK, off the loop."""
         if self._sdk is None:
-            self._sdk = await anyio.to_thread.run_sync(importlib.import_module, self._module)
+            self._sdk = await anyio.to_thread.run_sync(_imported, self._module)
 
     def _client(self, deployment: Deployment) -> Any:
         credentials = (deployment.api_key, deployment.api_base)
         if credentials not in self._clients:
             self._clients[credentials] = self._make(self._sdk, deployment)
         return self._clients[credentials]
+
+
+def _imported(module: str) -> Any:
+    """Import an SDK, and before it the older HTTP library, if that is installed.
+
+    At every answer both SDKs look whether it is loaded, and fail while another thread's import has it half done.
+    """
+    with suppress(ImportError):
+        importlib.import_module("httpx")
+    return importlib.import_module(module)

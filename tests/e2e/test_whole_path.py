@@ -19,6 +19,8 @@ PRICES = {
     "openai/gpt-4o": (2.5e-6, 10e-6),
     "gemini/gemini-2.5-pro": (1.25e-6, 10e-6),
     "gemini/gemini-2.5-flash-lite": (0.1e-6, 0.4e-6),
+    "openai/text-embedding-3-small": (0.02e-6, 0),
+    "gemini/gemini-embedding-001": (0.15e-6, 0),
 }
 MODELS = ["claude-sonnet", "gpt-4o", "gemini-pro", "gemini-flash"]
 EMBEDDING_MODELS = ["text-embedding-3-small", "gemini-embedding-001"]

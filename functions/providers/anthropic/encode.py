@@ -139,7 +139,8 @@ def _settings(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _add_tools(body: dict[str, Any], talk: Conversation, plan: _Plan, capabilities: Mapping[str, Any]) -> None:
     """Add the tools, the choice among them, and the answer's form, which may be a tool too."""
-    tools, choice = tools_of(plan.asked), plan.choice
+    takes_strict = capabilities.get("native_structured_output") is not False
+    tools, choice = tools_of(plan.asked, takes_strict=takes_strict), plan.choice
     can_force = capabilities.get("forced_tool_choice") is not False
     answer = format_of(plan.asked, capabilities, can_force_tool=can_force and not tools and not plan.thinking.is_on)
     if answer.tool:

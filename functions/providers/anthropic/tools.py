@@ -16,28 +16,30 @@ _SEARCH = "web_search_20250305"  # the version that every model takes
 _SEARCHES = {"low": 1, "medium": 5, "high": 10}  # `search_context_size` as LiteLLM reads it
 
 
-def tools_of(asked: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def tools_of(asked: Mapping[str, Any], *, takes_strict: bool) -> list[Mapping[str, Any]]:
     """Give all tools: functions, Anthropic's own, and the search that `web_search_options` asks for."""
-    return [*_declared(asked), *_web_search(asked)]
+    return [*_declared(asked, takes_strict=takes_strict), *_web_search(asked)]
 
 
-def _declared(asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _declared(asked: Mapping[str, Any], *, takes_strict: bool) -> Iterator[Mapping[str, Any]]:
     for position, tool in enumerate(asked.get("tools") or ()):
-        yield _tool(tool, f"tools[{position}]")
+        yield _tool(tool, f"tools[{position}]", takes_strict=takes_strict)
     for position, function in enumerate(asked.get("functions") or ()):
-        yield _function(function, {}, f"functions[{position}]")
+        yield _function(function, {}, f"functions[{position}]", takes_strict=takes_strict)
 
 
-def _tool(tool: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+def _tool(tool: Mapping[str, Any], path: str, *, takes_strict: bool) -> Mapping[str, Any]:
     if tool.get("type") == "function":
-        return _function(tool["function"], tool, f"{path}.function")
+        return _function(tool["function"], tool, f"{path}.function", takes_strict=takes_strict)
     if "name" not in tool and "type" not in tool:  # Google's own, such as `{"googleSearch": {}}`
         raise UpstreamError("unsupported_content", f"tools without a type are not supported ({path})")
     return tool
 
 
-def _function(function: Mapping[str, Any], holder: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-    strict = function.get("strict") is True
+def _function(
+    function: Mapping[str, Any], holder: Mapping[str, Any], path: str, *, takes_strict: bool
+) -> Mapping[str, Any]:
+    strict = takes_strict and function.get("strict") is True
     schema = input_schema(function.get("parameters"), strict=strict, path=f"{path}.parameters")
     tool: dict[str, Any] = {"name": function["name"], "input_schema": schema}
     if function.get("description") is not None:

@@ -55,7 +55,7 @@ class _CalledNames:
 
     def __init__(self, messages: list[dict[str, Any]]) -> None:
         calls = (call for message in messages for call in message.get("tool_calls") or ())
-        self._names: dict[str, str] = {call["id"]: (call.get("function") or call["custom"])["name"] for call in calls}
+        self._names: dict[str, str] = {call["id"]: call["function"]["name"] for call in calls}
 
     def of(self, message: Mapping[str, Any], path: str) -> str:
         """Name the function whose result this is. Raises `BadRequest` where nothing called it."""
@@ -121,10 +121,7 @@ def _audio(audio: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _function_call(call: Mapping[str, Any], path: str, index: int) -> dict[str, Any]:
-    """Give a call; one of OpenAI's custom tools, from an earlier turn, has a text for its input."""
     call_id, signature = unsigned_id(call["id"])
-    if custom := call.get("custom"):
-        return {"functionCall": {"id": call_id, "name": custom["name"], "args": {"input": custom["input"]}}}
     function = call["function"]
     arguments = _object(function["arguments"] or "{}")
     if arguments is None:

@@ -44,20 +44,21 @@ def blocked_prompt(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a response says of itself that has no place of its own, such as `promptFeedback`."""
-    return {name: value for name, value in body.items() if name not in _HANDLED}
+    return {} if _HANDLED.issuperset(body) else {name: body[name] for name in body.keys() - _HANDLED}
 
 
 def extra_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """Give OpenAI's further fields of an answer: at which service tier it was made."""
     usage: Mapping[str, Any] = body.get("usageMetadata") or {}
-    tier = _SERVICE_TIERS.get(str(usage.get("serviceTier")).lower())
+    tier = _SERVICE_TIERS.get(str(usage.get("serviceTier")).lower()) if "serviceTier" in usage else None
     return {"service_tier": tier} if tier else {}
 
 
 def created_at(body: Mapping[str, Any]) -> int | None:
     """Give when an answer was made, in Unix seconds, where it says so."""
-    with suppress(KeyError, ValueError):
-        return int(datetime.fromisoformat(body["createTime"]).timestamp())
+    if "createTime" in body:
+        with suppress(ValueError):
+            return int(datetime.fromisoformat(body["createTime"]).timestamp())
     return None
 
 

@@ -240,6 +240,14 @@ def test_a_strict_schema_says_in_words_what_a_grammar_can_not_hold() -> None:
     }
 
 
+def test_a_model_without_native_schemas_is_sent_no_strict_tool() -> None:
+    tool = {"type": "function", "function": {**FUNCTION, "strict": True}}
+
+    (given,) = encode_request(request(tools=[tool]), deployment(native_structured_output=False))["tools"]
+
+    assert "strict" not in given
+
+
 def test_a_schema_that_is_not_strict_stays_as_it_is() -> None:
     parameters = {"type": "object", "properties": {"age": {"type": "integer", "minimum": 0}}}
 

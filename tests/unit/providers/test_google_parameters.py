@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from functions.bootstrap import load_catalog
 from functions.gateway.errors import BadRequest
 from functions.providers.google.encode import encode_request
 from functions.providers.google.parameters import PARAMETERS, dropped_params
@@ -57,6 +58,10 @@ WITHOUT_WORD: dict[str, Any] = {
 }
 
 
+CATALOG = load_catalog()
+LEVELS = ["minimal", "low", "medium", "high", "xhigh"]
+
+
 def of_kind(*kinds: str) -> set[str]:
     return {name for name, treatment in PARAMETERS.items() if treatment.kind in kinds}
 
@@ -65,6 +70,16 @@ def test_every_known_parameter_has_a_treatment() -> None:
     assert tuple(PARAMETERS) == KNOWN
     assert of_kind("sent", "emulated") == EXAMPLES.keys() | ELSEWHERE
     assert of_kind("dropped") == WITHOUT_WORD.keys()
+
+
+@pytest.mark.parametrize("name", [name for provider, name in CATALOG.models if provider == "gemini"])
+def test_the_catalog_says_how_to_make_a_model_think_in_words_that_are_known(name: str) -> None:
+    capabilities = CATALOG.models["gemini", name].capabilities
+    levels, limits = capabilities.get("thinking_levels", []), capabilities.get("thinking_budget")
+
+    assert levels == sorted(set(levels), key=LEVELS.index)
+    assert limits is None or (not levels and 0 < limits["min"] < limits["max"] and isinstance(limits["off"], bool))
+    assert capabilities.get("reasoning") or not (levels or limits)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -156,16 +156,6 @@ def test_results_of_parallel_calls_are_one_turn() -> None:
     }
 
 
-def test_a_call_of_a_custom_tool_has_its_text_as_input() -> None:
-    call = {"id": "c1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
-    turn = {"role": "assistant", "content": None, "tool_calls": [call]}
-
-    contents = encoded(ASKS, turn, result("c1", "ok"))["contents"]
-
-    assert contents[1]["parts"] == [{"functionCall": {"id": "c1", "name": "shell", "args": {"input": "ls"}}}]
-    assert contents[2]["parts"][0]["functionResponse"]["name"] == "shell"
-
-
 @pytest.mark.parametrize("arguments", ["{", "[]", "1"])
 def test_arguments_that_are_no_object_name_their_field(arguments: str) -> None:
     with pytest.raises(BadRequest) as caught:
