@@ -8,7 +8,7 @@ from functions.gateway.catalog import Model
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.openai.parameters import effort_of, must_not_reason, refused_params
-from functions.providers.parts import refuse_dropped
+from functions.providers.parts import refuse_dropped, unsupported_part
 
 _LONGEST_CALL_ID = 40  # `string too long. Expected a string with maximum length 40` (messages[].tool_calls[].id)
 
@@ -19,6 +19,8 @@ _ASSISTANT_FIELDS = frozenset({
 })  # fmt: skip
 _BARE_FIELDS = frozenset({"role", "content", "name", "tool_calls", "function_call"})  # what every server knows
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom", "index"})
+_PART_TYPES = frozenset({"text", "refusal", "image_url", "input_audio", "file"})
+_FILE_FIELDS = ("file_id", "file_data")
 _TOOL_TYPES = frozenset({"function", "custom"})
 
 
@@ -55,6 +57,8 @@ def _asked(request: ChatRequest) -> Mapping[str, Any]:
 
 def _message(message: dict[str, Any], abilities: Mapping[str, Any]) -> dict[str, Any]:
     """Give a message without what OpenAI would refuse; one that has nothing of the kind is not copied."""
+    if isinstance(message.get("content"), list) and not abilities.get("compatible_server"):
+        _refuse_foreign_parts(message["content"])
     match message["role"]:
         case "assistant":
             return _assistant(message, _BARE_FIELDS if abilities.get("compatible_server") else _ASSISTANT_FIELDS)
@@ -65,6 +69,19 @@ def _message(message: dict[str, Any], abilities: Mapping[str, Any]) -> dict[str,
         case _:
             pass
     return _without_foreign_fields(message, _MESSAGE_FIELDS)
+
+
+def _refuse_foreign_parts(parts: list[dict[str, Any]]) -> None:
+    for part in parts:
+        if part["type"] not in _PART_TYPES or _is_elsewhere(part):
+            raise unsupported_part(part, "openai")
+
+
+def _is_elsewhere(part: Mapping[str, Any]) -> bool:
+    """Say whether OpenAI can't fetch this: something in Google's bucket, or a file at a URL instead of an id."""
+    if part["type"] == "image_url":
+        return part["image_url"]["url"].startswith("gs://")
+    return part["type"] == "file" and any("://" in (part["file"].get(name) or "")[:10] for name in _FILE_FIELDS)
 
 
 def _instruction(message: dict[str, Any], abilities: Mapping[str, Any]) -> dict[str, Any]:

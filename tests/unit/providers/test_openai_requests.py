@@ -298,6 +298,23 @@ def test_a_part_that_openai_invents_later_passes_through() -> None:
     assert messages(gpt("gpt-4o"), {"role": "user", "content": [part]})[0]["content"] == [part]
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}},
+        {"type": "image_url", "image_url": {"url": "gs://bucket/a.png"}},
+        {"type": "file", "file": {"file_id": "https://example.com/a.pdf"}},
+    ],
+)
+def test_a_part_that_another_provider_reads_is_left_to_it(part: dict[str, Any]) -> None:
+    asked = {"role": "user", "content": [part]}
+
+    with pytest.raises(UpstreamError) as refused:
+        messages(gpt("gpt-4o"), asked)
+    assert refused.value.status == "unsupported_content"
+    assert messages(SERVER, asked) == [asked]
+
+
 def test_a_foreign_call_id_is_shortened_alike_for_the_call_and_its_result() -> None:
     called, result = messages(
         gpt("gpt-4o"),
