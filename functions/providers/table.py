@@ -11,12 +11,6 @@ from functions.providers.parameters import KNOWN, Treatment
 PATH = Path(__file__).parents[2] / "docs" / "parameters.md"
 WIRES: Mapping[str, Mapping[str, Treatment]] = {"OpenAI": OPENAI, "Anthropic": ANTHROPIC, "Google": GOOGLE}
 
-# The older form of tools is written as the newer one before a wire sees it that knows no other.
-_AT_THE_EDGE: Mapping[str, Treatment] = {
-    "functions": Treatment("emulated", "as `tools`; a call goes back as `function_call`"),
-    "function_call": Treatment("emulated", "as `tool_choice`"),
-}
-
 _HEAD = """\
 # Parameters
 
@@ -39,10 +33,8 @@ def render() -> str:
     """Give the page."""
     lines = [f"| parameter | {' | '.join(WIRES)} |", f"|---|{'---|' * len(WIRES)}"]
     for name in KNOWN:
-        cells = [
-            _cell(table[name] if table is OPENAI else _AT_THE_EDGE.get(name, table[name])) for table in WIRES.values()
-        ]
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+        cells = " | ".join(_cell(table[name]) for table in WIRES.values())
+        lines.append(f"| `{name}` | {cells} |")
     return _HEAD + "\n".join(lines) + "\n"
 
 

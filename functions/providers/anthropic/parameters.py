@@ -47,7 +47,7 @@ PARAMETERS: Mapping[str, Treatment] = {
         "thinking is left out beside a forced choice, unless the model always thinks",
     ),
     "parallel_tool_calls": Treatment("sent", "false is `tool_choice.disable_parallel_tool_use`"),
-    "functions": Treatment("emulated", "as `tools`; the calls come back as `tool_calls`"),
+    "functions": Treatment("emulated", "as `tools`; a call comes back as `function_call`"),
     "function_call": Treatment("emulated", "as `tool_choice`"),
     "response_format": Treatment(
         "sent",

@@ -54,7 +54,7 @@ PARAMETERS: Mapping[str, Treatment] = {
     "tools": _is("sent", "`functionDeclarations` with `parametersJsonSchema`; `googleSearch` and the like as they are"),
     "tool_choice": _is("sent", "`toolConfig.functionCallingConfig`; AUTO is VALIDATED where every function is strict"),
     "parallel_tool_calls": _is("dropped", "Google can't limit the calls of a turn; `true` is what it does anyway"),
-    "functions": _is("emulated", "as `tools`"),
+    "functions": _is("emulated", "as `tools`; a call comes back as `function_call`"),
     "function_call": _is("emulated", "as `tool_choice`"),
     "response_format": _is(
         "sent",
