@@ -196,5 +196,5 @@ def transport_failures(broken: str) -> Generator[None]:
 
 
 def http_client() -> httpx2.AsyncClient:
-    """Make the connection pool that the SDKs share. No redirects are followed, no cookies kept for long."""
+    """Make the connection pool that the SDKs share. No redirects are followed."""
     return httpx2.AsyncClient(verify=ssl.create_default_context(), limits=_LIMITS, follow_redirects=False)
