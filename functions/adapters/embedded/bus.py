@@ -41,7 +41,7 @@ class DeadLetter:
 @dataclass(slots=True)
 class _Publication:
     row: tuple[str, bytes, float, float]
-    error: sqlite3.OperationalError | None = None
+    is_stored: bool = False
 
 
 class SqliteBus:
@@ -57,8 +57,8 @@ class SqliteBus:
         publication = _Publication((topic, encode(event), now, now))
         self._waiting.append(publication)
         await self._database.on_thread(self._commit_waiting)
-        if publication.error:
-            raise StoreUnavailable("The bus on this machine does not answer. Try again.") from publication.error
+        if not publication.is_stored:
+            raise StoreUnavailable("The bus on this machine could not store the event. Try again.")
 
     async def dead_letter(self, topic: str, data: bytes, *, reason: str) -> None:
         """Keep it with its reason."""
@@ -76,11 +76,9 @@ class SqliteBus:
         if not group:
             return
         rows = [publication.row for publication in group]
-        try:
-            self._database.transaction(lambda connection: connection.executemany(_INSERT, rows))
-        except sqlite3.OperationalError as error:
-            for publication in group:
-                publication.error = error
+        self._database.transaction(lambda connection: connection.executemany(_INSERT, rows))
+        for publication in group:
+            publication.is_stored = True
 
 
 class SqliteSubscription:

@@ -30,21 +30,22 @@ class Database:
         return await self.on_thread(lambda: query(self._connection))
 
     def transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do what `run` does, for code that is on the thread already. Raises `sqlite3.OperationalError`."""
+        """Do what `run` does, for code that is on the thread already. Raises `sqlite3.Error`."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             result = work(self._connection)
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
         return result
 
     async def on_thread(self, work: Callable[[], T]) -> T:
         """Call `work` on the connection's thread, after what was asked for before. Raises `StoreUnavailable`."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise StoreUnavailable(f"The store on this machine does not answer ({error}). Try again.") from error
 
 
