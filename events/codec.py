@@ -54,7 +54,7 @@ def decode(raw: bytes) -> Event:
     """Read an event of any known version. Raises `UndecodableEvent`, naming the field."""
     try:
         envelope = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UndecodableEvent(f"not JSON: {error}") from error
     if not isinstance(envelope, dict):
         raise UndecodableEvent(f"not a JSON object but {type(envelope).__name__}")

@@ -3,10 +3,12 @@
 import functions_framework.aio
 from cloudevents.http import CloudEvent
 
+from events.budget import ThresholdCrossed
 from events.codec import UndecodableEvent, decode
 from functions import bootstrap
+from functions.gateway.errors import Unstorable
 from functions.gateway.ports import SPEND_EVENTS
-from functions.surface.delivery import UndecodableDelivery, message_data, raw_data
+from functions.surface.delivery import UndecodableDelivery, kept_data, message_data
 
 
 @functions_framework.aio.cloud_event
@@ -15,7 +17,8 @@ async def fold_spend(delivery: CloudEvent) -> None:
     instance = await bootstrap.fold_instance.get()
     try:
         event = decode(message_data(delivery))
-    except (UndecodableDelivery, UndecodableEvent) as error:
-        await instance.bus.dead_letter(SPEND_EVENTS, raw_data(delivery), reason=str(error))
-        return
-    await instance.folder.fold(event)
+        if isinstance(event, ThresholdCrossed):
+            raise UndecodableEvent(f"{event.type} is nothing to fold")
+        await instance.folder.fold(event)
+    except (UndecodableDelivery, UndecodableEvent, Unstorable) as error:
+        await instance.bus.dead_letter(SPEND_EVENTS, kept_data(delivery), reason=str(error))

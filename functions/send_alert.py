@@ -7,7 +7,7 @@ from events.budget import ThresholdCrossed
 from events.codec import UndecodableEvent, decode
 from functions import bootstrap
 from functions.gateway.ports import BUDGET_ALERTS
-from functions.surface.delivery import UndecodableDelivery, message_data, raw_data
+from functions.surface.delivery import UndecodableDelivery, kept_data, message_data
 
 
 @functions_framework.aio.cloud_event
@@ -19,7 +19,7 @@ async def send_alert(delivery: CloudEvent) -> None:
         if not isinstance(event, ThresholdCrossed):
             raise UndecodableEvent(f"{event.type} is no alert")
     except (UndecodableDelivery, UndecodableEvent) as error:
-        await instance.bus.dead_letter(BUDGET_ALERTS, raw_data(delivery), reason=str(error))
+        await instance.bus.dead_letter(BUDGET_ALERTS, kept_data(delivery), reason=str(error))
         return
     if not await instance.delivered.has(event.event_id):
         await instance.webhook.send(event)

@@ -10,6 +10,7 @@ GatewayError                    has `status`, `code`; its message tells the call
 ├─ AllModelsFailed       503    every attempt: model and status
 ├─ StreamBroken          503    in the band: the stream ended early
 └─ StoreUnavailable      503    the ledger or the bus can't be reached
+   └─ Unstorable                they will never take this
 
 UpstreamError                   a provider refused or fell silent; never leaves `gateway/`
 """
@@ -20,6 +21,7 @@ from typing import Any
 
 from events.money import NanoUsd, usd
 from events.spend import Attempt
+from functions.gateway.headers import attempts_header
 
 
 class GatewayError(Exception):
@@ -120,9 +122,9 @@ class AllModelsFailed(GatewayError):
     code = "all_models_failed"
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
-        said = ", ".join(f"{attempt.model}: {attempt.status}" for attempt in attempts)
-        super().__init__(f"Every model of the fallback chain failed ({said}). Try again shortly.")
-        self.headers = {"x-gateway-attempts": attempts_header(attempts)}
+        asked = attempts_header(attempts)
+        super().__init__(f"Every model of the fallback chain failed ({asked}). Try again shortly.")
+        self.headers = {"x-gateway-attempts": asked}
         self.details = _details(attempts)
 
 
@@ -147,9 +149,8 @@ class StoreUnavailable(GatewayError):
     code = "store_unavailable"
 
 
-def attempts_header(attempts: Sequence[Attempt]) -> str:
-    """Give `x-gateway-attempts`: every deployment that was asked and what came of it, in order."""
-    return ", ".join(f"{attempt.model}={attempt.status}" for attempt in attempts)
+class Unstorable(StoreUnavailable):
+    """The store will never take this, however often it is asked: it is too large, or of a kind that it refuses."""
 
 
 def _details(attempts: Sequence[Attempt]) -> dict[str, Any]:

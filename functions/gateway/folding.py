@@ -11,7 +11,7 @@ from events.money import NanoUsd
 from events.spend import SpendRecorded
 from events.tick import Ticked
 from events.window import Window
-from functions.gateway.errors import StoreUnavailable
+from functions.gateway.errors import StoreUnavailable, Unstorable
 from functions.gateway.ports import BUDGET_ALERTS, AlreadyRecorded, Bus, Counters, Ledger
 
 Waiting = tuple[Event, asyncio.Future[None]]
@@ -48,7 +48,7 @@ class Folder:
     async def fold(self, event: Event) -> None:
         """Return once the event is in the ledger and counted, and the alerts due by it are on the bus.
 
-        Folding it again is harmless. Raises `StoreUnavailable`: then it must be folded again.
+        Folding it again is harmless. Raises `Unstorable`, or `StoreUnavailable`: then it must be folded again.
         """
         done = asyncio.get_running_loop().create_future()
         self._waiting.put_nowait((event, done))
@@ -64,17 +64,15 @@ class Folder:
             await asyncio.sleep(self._interval_s)
 
     async def _settle(self, group: Sequence[Waiting]) -> None:
-        """Fold a group; where that fails by no fault of the store, one by one, so that only the culprit fails."""
+        """Fold a group; where one of its events may be at fault, one by one, so that only the culprit fails."""
         try:
             await self._fold_group([event for event, _ in group])
-        except StoreUnavailable as error:
-            _resolve(group, error)
         except Exception as error:  # noqa: BLE001 (a worker loop: the waiter raises it)
-            if len(group) == 1:
+            if len(group) == 1 or (isinstance(error, StoreUnavailable) and not isinstance(error, Unstorable)):
                 _resolve(group, error)
-            else:
-                for waiting in group:
-                    await self._settle([waiting])
+                return
+            for waiting in group:
+                await self._settle([waiting])
         else:
             _resolve(group, None)
 
@@ -97,6 +95,8 @@ class Folder:
             try:
                 return await self._ledger.commit(fresh, increments(self._budgets, fresh))
             except AlreadyRecorded as known:
+                if not known.event_ids & events.keys():
+                    raise
                 events = {name: event for name, event in events.items() if name not in known.event_ids}
         return {}
 

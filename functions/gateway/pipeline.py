@@ -11,16 +11,11 @@ from typing import TypeVar
 import anyio
 
 from events.codec import encode
-from events.money import NanoUsd, usd
+from events.money import NanoUsd
 from events.spend import Outcome
 from functions.gateway.config import Config
-from functions.gateway.errors import (
-    AllModelsFailed,
-    StoreUnavailable,
-    StreamBroken,
-    UpstreamError,
-    attempts_header,
-)
+from functions.gateway.errors import AllModelsFailed, StoreUnavailable, StreamBroken, UpstreamError
+from functions.gateway.headers import answer_headers
 from functions.gateway.ports import (
     SPEND_EVENTS,
     Admission,
@@ -244,23 +239,9 @@ class Completions:
         except (StoreUnavailable, TimeoutError):
             _log.error("a failure could not be recorded: %s", encode(event).decode())
 
-    def _headers(
-        self, run: Run, deployment: Deployment, cost: NanoUsd | None, dropped: tuple[str, ...]
-    ) -> dict[str, str]:
-        headers = {
-            "x-litellm-call-id": run.caller.request_id,
-            "x-litellm-model-id": deployment.model_id,
-            "x-litellm-model-name": deployment.name,
-            "x-litellm-model-group": deployment.group,
-            "x-litellm-attempted-fallbacks": str(len(run.attempts) - 1),
-            "x-litellm-attempted-retries": "0",
-            "x-gateway-attempts": attempts_header(run.attempts),
-        }
-        if cost is not None:
-            headers["x-litellm-response-cost"] = f"{usd(cost):.9f}"
-        if dropped:
-            headers["x-gateway-dropped-params"] = ",".join(dropped)
-        return headers
+    @staticmethod
+    def _headers(run: Run, deployment: Deployment, cost: NanoUsd | None, dropped: tuple[str, ...]) -> Mapping[str, str]:
+        return answer_headers(run.caller.request_id, deployment, run.attempts, cost=cost, dropped_params=dropped)
 
     def _unix_time(self) -> int:
         return int(self._now().timestamp())

@@ -187,7 +187,8 @@ class Ledger(Protocol):
     async def commit(self, events: Sequence[Event], increments: Mapping[str, int]) -> dict[str, int]:
         """Append all events and grow all counters, or nothing. Gives the counters' new totals.
 
-        Event ids must differ within a call. Raises `AlreadyRecorded` with the known ids, `StoreUnavailable`.
+        Event ids must differ within a call. Raises `AlreadyRecorded` with the known ids, `Unstorable`,
+        `StoreUnavailable`.
         """
         ...
 
@@ -232,7 +233,7 @@ class Bus(Protocol):
     """At-least-once topics."""
 
     async def publish(self, topic: str, event: Event) -> None:
-        """Return once the event is durable. Raises `StoreUnavailable`."""
+        """Return once the event is durable. Raises `Unstorable`, `StoreUnavailable`."""
         ...
 
     async def dead_letter(self, topic: str, data: bytes, *, reason: str) -> None:

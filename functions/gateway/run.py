@@ -11,6 +11,8 @@ from functions.gateway.catalog import cost_of
 from functions.gateway.estimates import interrupted_usage
 from functions.gateway.ports import Answer, Chunk, Deployment, Embeddings, Request
 
+_LONGEST_NAME = 256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
@@ -128,10 +130,10 @@ class Run:
             event_id=self._event_id,
             time=time,
             request_id=self.caller.request_id,
-            response_id=self._response_id,
+            response_id=_bounded(self._response_id),
             alias=self.request.alias,
             upstream_model=deployment.upstream_model,
-            response_model=self._response_model,
+            response_model=_bounded(self._response_model),
             provider=deployment.provider,
             usage=usage,
             usage_is_estimated=is_estimated,
@@ -151,6 +153,11 @@ class Run:
     @staticmethod
     def _ms_since(since: float | None, clock: float) -> int:
         return 0 if since is None else round((clock - since) * 1000)
+
+
+def _bounded(said: str | None) -> str | None:
+    """Keep what a provider says of itself from filling the ledger."""
+    return None if said is None else said[:_LONGEST_NAME]
 
 
 def _texts(delta: dict[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ _open = with_config(ConfigDict(extra="allow", strict=True))
 
 Text = Annotated[str, Field(strict=True)]
 Name = Annotated[str, MinLen(1)]
+EndUser = Annotated[str, MaxLen(512)]  # it goes into every event
 Count = Annotated[int, Ge(1), Le(2**31 - 1)]
 Penalty = Annotated[float, Ge(-2), Le(2)]
 
@@ -333,7 +334,7 @@ class _ChatBody(TypedDict, total=False):
     prediction: dict[str, Any] | None
     web_search_options: dict[str, Any] | None
     service_tier: str | None
-    user: str | None
+    user: EndUser | None
     safety_identifier: str | None
     prompt_cache_key: str | None
     prompt_cache_retention: str | None
@@ -367,7 +368,7 @@ class _EmbeddingBody(TypedDict, total=False):
     ]
     dimensions: Count | None
     encoding_format: Literal["float", "base64"] | None
-    user: str | None
+    user: EndUser | None
     fallbacks: list[str] | None
     disable_fallbacks: bool | None
 

@@ -10,6 +10,8 @@ from events.spend import Scopes
 from functions.gateway.run import Caller
 
 CALL_ID = "x-litellm-call-id"
+# https://www.w3.org/TR/trace-context/#traceparent-header-field-values
+_TRACE_CONTEXT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _CALL_ID_OF_CLIENT = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -23,9 +25,10 @@ def call_id_of(scope: Scope) -> str:
 
 
 def caller_of(request: Request, key_hash: str | None, user: str | None) -> Caller:
-    """Say who asks."""
+    """Say who asks. A trace context that is none is left aside, as its standard wants."""
+    trace_context = request.headers.get("traceparent", "")
     return Caller(
         request_id=call_id_of(request.scope),
         scopes=Scopes(key_hash=key_hash, user=user),
-        trace_context=request.headers.get("traceparent"),
+        trace_context=trace_context if _TRACE_CONTEXT.fullmatch(trace_context) else None,
     )

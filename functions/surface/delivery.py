@@ -5,9 +5,10 @@ Source: https://cloud.google.com/eventarc/docs/cloudevents#pubsub
 
 import base64
 import json
-from typing import Any
 
 from cloudevents.http import CloudEvent
+
+_MOST_KEPT_BYTES = 5_000_000  # Pub/Sub takes 10 MB
 
 
 class UndecodableDelivery(ValueError):
@@ -26,9 +27,10 @@ def message_data(delivery: CloudEvent) -> bytes:
         raise UndecodableDelivery("'message.data' is not base64") from error
 
 
-def raw_data(delivery: CloudEvent) -> bytes:
-    """Give whatever was delivered, for keeping."""
-    body: Any = delivery.data
-    if isinstance(body, bytes):
-        return body
-    return json.dumps(body, default=str).encode()
+def kept_data(delivery: CloudEvent) -> bytes:
+    """Give what is worth keeping of a delivery that can't be handled: the published bytes, or all there is."""
+    try:
+        return message_data(delivery)[:_MOST_KEPT_BYTES]
+    except UndecodableDelivery:
+        body = delivery.data
+        return (body if isinstance(body, bytes) else json.dumps(body, default=str).encode())[:_MOST_KEPT_BYTES]

@@ -11,6 +11,7 @@ from events.budget import BudgetWindow, fold, increments
 from events.codec import Event
 from events.money import NanoUsd
 from events.spend import SpendRecorded
+from functions.gateway.errors import Unstorable
 from functions.gateway.ports import AlreadyRecorded
 from tests.builders import TODAY, budget, failure, spend
 from tests.contract.conftest import Backend
@@ -42,6 +43,16 @@ async def test_a_known_event_fails_its_whole_commit(backend: Backend) -> None:
     assert known.value.event_ids == {"a"}
     assert set(await replay(backend)) == {"a"}
     assert await spent(backend) == 5
+
+
+async def test_what_no_store_takes_is_told_from_a_store_that_is_down(backend: Backend) -> None:
+    """Firestore's documents end at 1 MiB; a file takes far more."""
+    huge = spend("huge", cost=5, request_id="x" * 1_200_000)
+
+    (outcome,) = await asyncio.gather(backend.stores.ledger.commit([huge], {TODAY: 5}), return_exceptions=True)
+
+    assert isinstance(outcome, dict | Unstorable)
+    assert await spent(backend) == (5 if isinstance(outcome, dict) else 0)
 
 
 async def test_events_that_cost_nothing_need_no_counter(backend: Backend) -> None:

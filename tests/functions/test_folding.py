@@ -15,7 +15,7 @@ from events.tick import Ticked
 from functions.adapters.embedded.bus import SqliteSubscription
 from functions.adapters.embedded.stores import open_bus_file, open_embedded
 from functions.adapters.stores import Stores
-from functions.gateway.errors import StoreUnavailable
+from functions.gateway.errors import StoreUnavailable, Unstorable
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.ports import BUDGET_ALERTS, Ledger
 from tests.builders import NOON, TODAY, budget, failure, spend
@@ -35,7 +35,7 @@ class WatchedLedger:
         if self.is_down:
             raise StoreUnavailable("the store is down")
         if self.chokes_on in {event.event_id for event in events}:
-            raise ValueError("no store can take this")
+            raise Unstorable("no store can take this")
         totals = await self._ledger.commit(events, increments)
         self.commits.append(len(events))
         return totals
@@ -125,7 +125,7 @@ async def test_an_event_that_no_store_takes_leaves_the_rest_of_its_group_unharme
 
     outcomes = await fold_all(fold.folder, [spend("a", cost=5), spend("poison"), spend("b", cost=7)])
 
-    assert [type(outcome) for outcome in outcomes] == [type(None), ValueError, type(None)]
+    assert [type(outcome) for outcome in outcomes] == [type(None), Unstorable, type(None)]
     assert await fold.spent() == 12
 
 

@@ -98,7 +98,7 @@ class ScriptedUpstream:
                 await asyncio.Event().wait()
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
-        return ("seed",) if "seed" in request.body else ()
+        return tuple(sorted(set(request.body) - {"model", "messages"}))
 
     async def warm_up(self) -> None:
         return None
@@ -212,6 +212,15 @@ async def test_what_was_left_out_is_named_in_a_header() -> None:
     rendered = await bench.completions.answer(chat_request("claude-sonnet", seed=1), CALLER)
 
     assert rendered.headers["x-gateway-dropped-params"] == "seed"
+
+
+async def test_a_name_that_no_header_can_hold_is_written_in_percents() -> None:
+    bench = Bench(ScriptedUpstream(answer()))
+
+    odd: dict[str, Any] = {"ключ": 1, "a\r\nset-cookie: x": 1}
+    rendered = await bench.completions.answer(chat_request("claude-sonnet", **odd), CALLER)
+
+    assert rendered.headers["x-gateway-dropped-params"] == "a%0D%0Aset-cookie: x,%D0%BA%D0%BB%D1%8E%D1%87"
 
 
 async def test_an_answer_whose_spend_can_not_be_recorded_is_withheld(caplog: pytest.LogCaptureFixture) -> None:

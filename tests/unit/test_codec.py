@@ -100,6 +100,7 @@ def _broken_data(**changes: Any) -> bytes:
     [
         (b"{", "not JSON"),
         (b"\xff", "not JSON"),
+        (b"[" * 200_000, "not JSON"),
         (b"[1]", "not a JSON object but list"),
         (_broken(data=None), "'data' is not an object"),
         (_broken(type="spend.recorded.v9"), "unknown event type 'spend.recorded.v9'"),

@@ -143,6 +143,7 @@ def test_fallbacks_can_be_switched_off() -> None:
         (part(type="text"), "messages[0].content[0].text", "missing_required_parameter"),
         (part(type="image_url", image_url={}), "messages[0].content[0].image_url.url", "missing_required_parameter"),
         (asking({"role": "tool", "content": "x"}), "messages[0].tool_call_id", "missing_required_parameter"),
+        (asking(user="u" * 513), "user", "invalid_value"),
         (asking(temperature="hot"), "temperature", "invalid_value"),
         (asking(temperature=2.1), "temperature", "invalid_value"),
         (asking(top_p=-1), "top_p", "invalid_value"),

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from functions.gateway.errors import StoreUnavailable
+from functions.gateway.errors import StoreUnavailable, Unstorable
 
 _LOCK_WAIT_S = 5
 T = TypeVar("T")
@@ -45,6 +45,8 @@ class Database:
         """Call `work` on the connection's thread, after what was asked for before. Raises `StoreUnavailable`."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except sqlite3.DataError as error:
+            raise Unstorable(f"The store on this machine refuses this ({error}).") from error
         except sqlite3.Error as error:
             raise StoreUnavailable(f"The store on this machine does not answer ({error}). Try again.") from error
 

@@ -3,10 +3,10 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from google.api_core.exceptions import AlreadyExists, GoogleAPIError, ServerError, TooManyRequests
+from google.api_core.exceptions import AlreadyExists, GoogleAPIError, InvalidArgument, ServerError, TooManyRequests
 from google.api_core.retry import AsyncRetry, if_exception_type
 
-from functions.gateway.errors import StoreUnavailable
+from functions.gateway.errors import StoreUnavailable, Unstorable
 
 CALL_S = 5.0
 # Of the calls made here, each may be repeated without harm. In all, a call and its repetitions take 10 s.
@@ -17,10 +17,15 @@ RETRY = AsyncRetry(
 
 @contextmanager
 def store_failures() -> Generator[None]:
-    """Raise `StoreUnavailable` for whatever Google's client gives up on; `AlreadyExists` is an answer and passes."""
+    """Raise `StoreUnavailable` for whatever Google's client gives up on, `Unstorable` where asking again can't help.
+
+    `AlreadyExists` is an answer, and passes.
+    """
     try:
         yield
     except AlreadyExists:
         raise
+    except InvalidArgument as error:
+        raise Unstorable(f"The store refuses this ({error.message}).") from error
     except GoogleAPIError as error:
         raise StoreUnavailable(f"The store does not answer ({type(error).__name__}). Try again.") from error

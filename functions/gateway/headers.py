@@ -1,0 +1,49 @@
+"""The headers that tell how an answer came about: LiteLLM's, and some of our own."""
+
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from events.money import NanoUsd, usd
+from events.spend import Attempt
+from functions.gateway.ports import Deployment
+
+_LONGEST_VALUE = 1024
+_NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]+")
+
+
+def attempts_header(attempts: Sequence[Attempt]) -> str:
+    """Give `x-gateway-attempts`: every deployment that was asked and what came of it, in order."""
+    return printable(", ".join(f"{attempt.model}={attempt.status}" for attempt in attempts))
+
+
+def answer_headers(
+    call_id: str,
+    deployment: Deployment,
+    attempts: Sequence[Attempt],
+    *,
+    cost: NanoUsd | None,
+    dropped_params: Sequence[str],
+) -> Mapping[str, str]:
+    """Give an answer's headers; a stream's leave before its cost is known."""
+    headers = {
+        "x-litellm-call-id": call_id,
+        "x-litellm-model-id": deployment.model_id,
+        "x-litellm-model-name": deployment.name,
+        "x-litellm-model-group": deployment.group,
+        "x-litellm-attempted-fallbacks": str(len(attempts) - 1),
+        "x-litellm-attempted-retries": "0",
+        "x-gateway-attempts": attempts_header(attempts),
+    }
+    if cost is not None:
+        headers["x-litellm-response-cost"] = f"{usd(cost):.9f}"
+    if dropped_params:
+        headers["x-gateway-dropped-params"] = ",".join(dropped_params)
+    return {name: printable(value) for name, value in headers.items()}
+
+
+def printable(value: str) -> str:
+    """Write a value so that any header can hold it: what is not printable ASCII in percents, and not too long."""
+    if value.isascii() and value.isprintable():
+        return value[:_LONGEST_VALUE]
+    return _NOT_PRINTABLE.sub(lambda match: quote(match[0]), value)[:_LONGEST_VALUE]
