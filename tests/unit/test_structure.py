@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,14 @@ def test_only_bootstrap_reads_the_environment(module: str) -> None:
     assert not source.exists() or "os.environ" not in source.read_text().replace("`os.environ/", "").replace(
         '"os.environ/', ""
     )
+
+
+def test_everything_that_is_imported_is_required_by_name() -> None:
+    """What comes along only with something else may leave with it."""
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    required = {line.partition("==")[0].lower() for line in lines if "==" in line}
+    owners = packages_distributions()
+    imported = {root for module in MODULES for root in third_party(module)}
+    imported -= {"google", "pydantic_core"}  # a namespace of many; pinned by pydantic itself
+
+    assert {root for root in imported if not {owner.lower() for owner in owners[root]} & required} == set()
