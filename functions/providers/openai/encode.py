@@ -67,18 +67,20 @@ def _messages(messages: list[dict[str, Any]], abilities: Mapping[str, Any]) -> l
         if message["role"] != "tool" and shown:
             sent.append({"role": "user", "content": shown})
             shown = []
-        if message["role"] == "tool" and isinstance(message["content"], list):
-            message, beside = _result(message, message["content"])
+        if message["role"] == "tool":
+            message, beside = _result(message)
             shown = [*shown, *beside]
         sent.append(message)
     return [*sent, {"role": "user", "content": shown}] if shown else sent
 
 
-def _result(message: dict[str, Any], parts: list[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _result(message: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Give a tool's result as text, which is all that it may be, and its other parts under a label.
 
     Source: https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages (tool message, content)
     """
+    content: str | list[dict[str, Any]] = message["content"]
+    parts = [] if isinstance(content, str) else content
     texts = [part for part in parts if part["type"] == "text"]
     if len(texts) == len(parts):
         return message, []
@@ -131,11 +133,15 @@ def _assistant(message: dict[str, Any], fields: frozenset[str]) -> dict[str, Any
     if kept.get("audio"):
         kept = _with_own_audio(kept)
     if kept.get("content") is None and not any(kept.get(name) for name in _IN_PLACE_OF_CONTENT):
-        kept = {**kept, "content": message.get("refusal") or ""}
+        kept = _with_content(kept, message.get("refusal") or "")
     calls: list[dict[str, Any]] = kept.get("tool_calls") or []
     if all(call.keys() <= _CALL_FIELDS and len(call["id"]) <= _LONGEST_CALL_ID for call in calls):
         return kept
     return {**kept, "tool_calls": [_call(call) for call in calls]}
+
+
+def _with_content(message: dict[str, Any], text: str) -> dict[str, Any]:
+    return {**message, "content": text}
 
 
 def _with_own_audio(message: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def refused_params(body: Mapping[str, Any], abilities: Mapping[str, Any]) -> Set
 
 def dropped_of(body: Mapping[str, Any], refused: Set[str]) -> tuple[str, ...]:
     """Name what of the refused asked for something, sorted."""
-    return tuple(sorted(refused.intersection(asked(body))))
+    return tuple(sorted(refused & set(asked(body))))
 
 
 def effort_of(body: Mapping[str, Any], abilities: Mapping[str, Any]) -> str | None:

@@ -15,8 +15,10 @@ from functions.providers.anthropic import AnthropicWire
 from functions.providers.calls import new_call_id, object_in
 from functions.providers.counts import NoCount, count
 from functions.providers.google import GoogleWire
+from functions.providers.google.decode import metadata_of
 from functions.providers.openai import OpenAIWire
 from functions.providers.parameters import WITHOUT_EFFECT
+from functions.providers.parts import malformed_requests
 from functions.providers.upstream import Wire
 from tests.builders import deployment
 
@@ -123,6 +125,22 @@ def test_what_asks_for_nothing_is_refused_nowhere(provider: str, name: str, valu
 
     assert wire.encode(request, to)
     assert wire.dropped_params(request, to) == ()
+
+
+@pytest.mark.parametrize(
+    ("param", "field"), [(None, "A field beyond OpenAI's own"), ("thinking.type", "thinking.type")]
+)
+def test_a_malformed_field_is_named(param: str | None, field: str) -> None:
+    with pytest.raises(BadRequest) as refused, malformed_requests("Google", param):
+        _ = {}["type"]
+    assert refused.value.param == param
+    assert refused.value.message == f"{field} does not have the form that Google takes: 'type'."
+
+
+def test_what_google_says_beside_its_candidates_keeps_its_order() -> None:
+    names = [f"field_{number}" for number in range(20)]
+
+    assert list(metadata_of({"candidates": [], **dict.fromkeys(names, 1)})) == names
 
 
 # --- calls -----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What OpenAI, and servers that speak its wire, are asked."""
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -402,10 +403,16 @@ def test_different_ids_stay_different_and_short_ones_stay_as_they_are() -> None:
 
 
 def test_the_clients_own_messages_are_not_changed() -> None:
-    echoed = {"role": "assistant", "content": "Hello", "reasoning_content": "hm"}
+    image = {"type": "image_url", "image_url": {"url": "https://a.example/a"}}
+    echoed = [
+        {"role": "assistant", "content": "Hello", "reasoning_content": "hm"},
+        {"role": "assistant", "content": None},
+    ]
+    given = [*echoed, result("a", image)]
+    before = copy.deepcopy(given)
 
-    messages(gpt("gpt-4o"), echoed)
-    assert echoed["reasoning_content"] == "hm"
+    messages(gpt("gpt-4o"), *given)
+    assert given == before
 
 
 @pytest.mark.parametrize(
