@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from functions.gateway.errors import BadRequest
+from functions.providers.anthropic.malformed import malformed_requests
 from functions.providers.anthropic.schema import strict_schema
 
 ANSWER_TOOL = "json_tool_call"  # LiteLLM's name for a tool whose input is the answer
@@ -38,7 +39,8 @@ def format_of(asked: Mapping[str, Any], capabilities: Mapping[str, Any], *, can_
         case "json_schema":
             schema = _schema(wanted)
             if capabilities.get("native_structured_output") is not False:
-                return Format(native={"type": "json_schema", "schema": strict_schema(schema)})
+                with malformed_requests("response_format.json_schema.schema"):
+                    return Format(native={"type": "json_schema", "schema": strict_schema(schema)})
         case "json_object":
             schema = None
         case kind:

@@ -36,6 +36,11 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     )
 
 
+def reported_usage(usage: Mapping[str, Any] | None) -> Usage | None:
+    """Give the usage, or nothing where none is reported: it is estimated then."""
+    return usage_of(usage) if usage else None
+
+
 def _written_1h(usage: Mapping[str, Any]) -> int:
     """Give the writes for an hour. A stream splits by lifetime only at its start, and writes more in its course."""
     by_lifetime: Mapping[str, Any] = usage.get("cache_creation") or {}
