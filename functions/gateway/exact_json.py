@@ -9,7 +9,7 @@ from pydantic_core import from_json
 
 def read_json(raw: bytes | str) -> Any:
     """Parse. Raises `ValueError`."""
-    return from_json(raw)
+    return from_json(raw, allow_inf_nan=False)
 
 
 def write_json(value: Any) -> bytes:

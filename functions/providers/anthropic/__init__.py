@@ -9,9 +9,8 @@ from functions.gateway.ports import Answer, ChatRequest, Deployment
 from functions.providers.anthropic.betas import beta_headers
 from functions.providers.anthropic.decode import decode_answer
 from functions.providers.anthropic.encode import dropped_params, encode_request
-from functions.providers.anthropic.malformed import malformed_requests
 from functions.providers.anthropic.stream import AnthropicStream
-from functions.providers.parts import refuse_custom_tools
+from functions.providers.parts import malformed_requests, refuse_custom_tools
 from functions.providers.sdk import SdkClient
 from functions.providers.upstream import ProviderUpstream
 
@@ -23,18 +22,18 @@ class AnthropicWire:
 
     def encode(self, request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
         """Give the body."""
-        with malformed_requests():
+        with malformed_requests("Anthropic"):
             refuse_custom_tools(request.body, "anthropic")
             return encode_request(request, deployment)
 
     def headers(self, request: ChatRequest, body: Mapping[str, Any]) -> Mapping[str, str]:
         """Name the betas that the client, or the body, asks for."""
-        with malformed_requests():
+        with malformed_requests("Anthropic"):
             return beta_headers(request, body)
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what is left out."""
-        with malformed_requests():
+        with malformed_requests("Anthropic"):
             return dropped_params(request, deployment)
 
     def decode(self, body: dict[str, Any]) -> Answer:

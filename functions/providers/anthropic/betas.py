@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from functions.gateway.ports import ChatRequest
-from functions.providers.anthropic.malformed import malformed_requests
+from functions.providers.parts import malformed_requests
 
 HEADER = "anthropic-beta"
 
@@ -45,7 +45,7 @@ def beta_headers(request: ChatRequest, body: Mapping[str, Any]) -> dict[str, str
 def _needed(body: Mapping[str, Any]) -> Iterator[str]:
     yield from (beta for name, beta in _OF_PARAMETER.items() if name in body)
     yield from (_OF_TOOL[tool["type"]] for tool in body.get("tools") or () if tool.get("type") in _OF_TOOL)
-    with malformed_requests("context_management"):
+    with malformed_requests("Anthropic", "context_management"):
         management: Mapping[str, Any] = body.get("context_management") or {}
         kinds = [str(edit.get("type")) for edit in management.get("edits") or ()]
     yield from (_OF_COMPACTING if kind.startswith("compact_") else _OF_EDITING for kind in kinds)

@@ -6,7 +6,7 @@ from typing import Any
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Answer
 from functions.providers.anthropic.blocks import call_of, extensions_of, finish_reason, is_call, reasoning_of, text_of
-from functions.providers.anthropic.usage import reported_usage, tier_of, uncounted
+from functions.providers.anthropic.usage import tier_of, uncounted, usage_of
 
 
 def decode_answer(body: Mapping[str, Any]) -> Answer:
@@ -27,7 +27,7 @@ def decode_answer(body: Mapping[str, Any]) -> Answer:
     choice = {"index": 0, "message": message, "finish_reason": finish_reason(body.get("stop_reason"), blocks)}
     return Answer(
         choices=[choice],
-        usage=reported_usage(usage),
+        usage=usage_of(usage),
         response_id=body.get("id"),
         response_model=body.get("model"),
         extra=tier_of(usage),

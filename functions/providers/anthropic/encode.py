@@ -6,18 +6,19 @@ from typing import Any
 
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
-from functions.providers.anthropic.malformed import malformed_requests
 from functions.providers.anthropic.messages import Conversation, conversation, leave_out_thinking
-from functions.providers.anthropic.parameters import NATIVE, PARAMETERS
+from functions.providers.anthropic.parameters import PARAMETERS
 from functions.providers.anthropic.response_format import Format, format_of
 from functions.providers.anthropic.thinking import Thinking, lacks_thinking, refused_sampling, thinking_of
 from functions.providers.anthropic.tools import is_forced, tool_choice, tools_of, unforced
-from functions.providers.parts import max_output_tokens, not_taken, refuse_dropped, stop_sequences
+from functions.providers.parameters import ANTHROPICS
+from functions.providers.parts import malformed_requests, max_output_tokens, not_taken, refuse_dropped, stop_sequences
 
 _DEFAULT_MAX_TOKENS = 16_384  # the wire wants a bound; this is gpt-4o's own
-_TAKEN = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind in ("sent", "emulated")) | NATIVE
+_TRANSLATED = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind in ("sent", "emulated"))
+_TAKEN = _TRANSLATED | ANTHROPICS
 _REFUSED = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind == "refused")
-_SENT_AS_THEY_ARE = NATIVE - {"output_config"} | {"top_k"}
+_SENT_AS_THEY_ARE = ANTHROPICS - {"output_config"} | {"top_k"}
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only", "priority": "auto"}
 
@@ -75,7 +76,7 @@ def _plan(body: Mapping[str, Any], deployment: Deployment) -> _Plan:
         dropped.add("service_tier")
     limit = _limit(asked, deployment)
     choice = tool_choice(asked)
-    with malformed_requests("thinking"):
+    with malformed_requests("Anthropic", "thinking"):
         thinking = thinking_of(asked, capabilities, max_tokens=limit, is_forced=is_forced(choice))
     lost: frozenset[str] = frozenset()
     if thinking.budget and lacks_thinking(conversation(asked["messages"], takes_mid_system=False).turns):
@@ -172,7 +173,7 @@ def _output_config(plan: _Plan, answer: Format) -> dict[str, Any]:
         output["format"] = answer.native
     if plan.thinking.effort is not None:
         output["effort"] = plan.thinking.effort
-    with malformed_requests("output_config"):
+    with malformed_requests("Anthropic", "output_config"):
         return output | (plan.asked.get("output_config") or {})
 
 

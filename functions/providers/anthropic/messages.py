@@ -4,12 +4,12 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from functions.gateway.errors import BadRequest
-from functions.gateway.exact_json import read_json
 from functions.providers.anthropic.content import Block, blocks_of, with_cache_control
-from functions.providers.anthropic.malformed import malformed_requests
+from functions.providers.calls import object_in
+from functions.providers.parts import malformed_requests
 
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _FOREIGN_THOUGHT = "__thought__"  # what follows it in an id is another provider's
@@ -40,7 +40,7 @@ def conversation(messages: Sequence[Mapping[str, Any]], *, takes_mid_system: boo
     are_named = _are_named(messages)
     for position, message in enumerate(messages):
         path = f"messages[{position}]"
-        with malformed_requests(path):
+        with malformed_requests("Anthropic", path):
             blocks = _blocks(message, path)
             if _is_blank(blocks):
                 continue
@@ -164,14 +164,11 @@ def _tool_use(call: Mapping[str, Any], path: str) -> Block:
 
 
 def _input(function: Mapping[str, Any], path: str) -> dict[str, Any]:
-    try:
-        value = read_json(function["arguments"] or "{}")
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
+    value = object_in(function["arguments"] or "{}")
+    if value is None:
         param = f"{path}.function.arguments"
         raise BadRequest(f"{param} must be a JSON object.", param=param)
-    return cast("dict[str, Any]", value)
+    return value
 
 
 def _tool_result(message: Mapping[str, Any], path: str) -> Block:

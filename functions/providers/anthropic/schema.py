@@ -8,7 +8,7 @@ from operator import is_
 from typing import Any, cast
 
 from functions.gateway.errors import BadRequest, UpstreamError
-from functions.providers.anthropic.malformed import malformed_requests
+from functions.providers.parts import malformed_requests
 
 _TAKEN = frozenset({
     "type", "enum", "const", "anyOf", "allOf", "$ref", "$defs", "definitions", "properties", "required", "items",
@@ -35,7 +35,7 @@ def input_schema(parameters: Mapping[str, Any] | None, *, strict: bool, path: st
             raise UpstreamError("unsupported_content", message)
     if "type" not in schema:
         schema = {"type": "object", **schema}
-    with malformed_requests(path):
+    with malformed_requests("Anthropic", path):
         return strict_schema(schema) if strict else schema
 
 

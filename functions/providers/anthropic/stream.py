@@ -11,7 +11,7 @@ from functions.gateway.exact_json import read_json, write_json
 from functions.gateway.ports import Chunk
 from functions.providers.anthropic.blocks import extensions_of, finish_reason, is_answer, is_call
 from functions.providers.anthropic.decode import refuse_nothing, said_of
-from functions.providers.anthropic.usage import reported_usage, tier_of
+from functions.providers.anthropic.usage import tier_of, usage_of
 
 _AFTER_THE_START = frozenset({
     "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop",
@@ -73,7 +73,7 @@ class AnthropicStream:
         self._usage = dict(message.get("usage") or {})
         self._extra = tier_of(self._usage)
         chunk = self._chunk({"role": "assistant", "content": None})
-        chunk.usage = reported_usage(self._usage)
+        chunk.usage = usage_of(self._usage)
         chunk.response_id, chunk.response_model = message.get("id"), message.get("model")
         chunks = [chunk]
         for index, content in enumerate(message.get("content") or ()):
@@ -135,7 +135,7 @@ class AnthropicStream:
         self._message |= beside | event["delta"]
         if event["delta"].get("stop_reason") is not None and not self._has_ended:
             return self._end()
-        return [Chunk(choices=[], usage=reported_usage(self._usage))]
+        return [Chunk(choices=[], usage=usage_of(self._usage))]
 
     def _end(self) -> list[Chunk]:
         self._has_ended = True
@@ -146,7 +146,7 @@ class AnthropicStream:
         if not self._has_text and not self._calls:
             fields["content"] = ""
         end = self._chunk({}, finish_reason(stop_reason, blocks))
-        end.usage = reported_usage(self._usage)
+        end.usage = usage_of(self._usage)
         return [self._chunk(fields), end] if fields else [end]
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> Chunk:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from functions.gateway.errors import BadRequest, UpstreamError
-from functions.providers.anthropic.malformed import malformed_requests
 from functions.providers.anthropic.schema import input_schema
+from functions.providers.parts import malformed_requests
 
 _CHOICES = {"auto": {"type": "auto"}, "required": {"type": "any"}, "none": {"type": "none"}}
 _FORCING = ("any", "tool")
@@ -25,7 +25,7 @@ def tools_of(asked: Mapping[str, Any], *, takes_strict: bool) -> list[Mapping[st
 
 def _declared(asked: Mapping[str, Any], *, takes_strict: bool) -> Iterator[Mapping[str, Any]]:
     for position, tool in enumerate(asked.get("tools") or ()):
-        with malformed_requests(f"tools[{position}]"):
+        with malformed_requests("Anthropic", f"tools[{position}]"):
             sent = _tool(tool, f"tools[{position}]", takes_strict=takes_strict)
         yield sent
 
@@ -61,7 +61,7 @@ def _web_search(asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     options = asked.get("web_search_options")
     if options is None:
         return
-    with malformed_requests("web_search_options"):
+    with malformed_requests("Anthropic", "web_search_options"):
         tool: dict[str, Any] = {"type": _SEARCH, "name": "web_search"}
         if size := options.get("search_context_size"):
             tool["max_uses"] = _SEARCHES.get(size, _SEARCHES["medium"])
@@ -74,7 +74,7 @@ def _web_search(asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def tool_choice(asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """Give the choice, or nothing where the client made none. Raises `BadRequest`."""
     given = asked.get("tool_choice")
-    with malformed_requests("tool_choice"):
+    with malformed_requests("Anthropic", "tool_choice"):
         choice = _choice(given) if given else None
     if asked.get("parallel_tool_calls") is False and (choice is None or choice["type"] != "none"):
         choice = {"type": "auto", **(choice or {}), "disable_parallel_tool_use": True}

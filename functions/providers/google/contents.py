@@ -1,11 +1,10 @@
 """OpenAI's messages as Google's turns. Source: https://ai.google.dev/api/caching#Content"""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
-
-import orjson
+from typing import Any
 
 from functions.gateway.errors import BadRequest
+from functions.providers.calls import object_in
 from functions.providers.google.media import inline, media_part
 from functions.providers.google.signatures import PLACEHOLDER, interleaved, marks_of, unsigned_id
 from functions.providers.parts import content_parts, plain_text
@@ -123,7 +122,7 @@ def _audio(audio: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 def _function_call(call: Mapping[str, Any], path: str, index: int) -> dict[str, Any]:
     call_id, signature = unsigned_id(call["id"])
     function = call["function"]
-    arguments = _object(function["arguments"] or "{}")
+    arguments = object_in(function["arguments"] or "{}")
     if arguments is None:
         where = f"{path}.tool_calls[{index}].function.arguments"
         raise BadRequest(f"{where} is not a JSON object.", param=where)
@@ -160,17 +159,8 @@ def _fits_into_result(part: Mapping[str, Any], capabilities: Mapping[str, Any]) 
 
 def _result(text: str) -> dict[str, Any]:
     """Give a tool's result as the object that the wire wants; a text goes under `output`, as Google documents."""
-    result = _object(text) if text.lstrip().startswith("{") else None
+    result = object_in(text) if text.lstrip().startswith("{") else None
     return {"output": text} if result is None else result
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """Parse a JSON object, or give nothing where it is none."""
-    try:
-        value: Any = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def _sign_foreign_calls(turns: list[dict[str, Any]]) -> None:

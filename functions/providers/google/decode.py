@@ -44,7 +44,7 @@ def blocked_prompt(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a response says of itself that has no place of its own, such as `promptFeedback`."""
-    return {} if _HANDLED.issuperset(body) else {name: body[name] for name in body.keys() - _HANDLED}
+    return {name: value for name, value in body.items() if name not in _HANDLED}
 
 
 def extra_of(body: Mapping[str, Any]) -> dict[str, Any]:

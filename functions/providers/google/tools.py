@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from functions.gateway.errors import BadRequest, UpstreamError
-from functions.providers.google.parameters import camel
 from functions.providers.google.schema import parameters_schema
+from functions.providers.parameters import camel
 
 _SERVED = frozenset({
     "googleSearch", "googleSearchRetrieval", "codeExecution", "urlContext", "fileSearch", "googleMaps", "computerUse",

@@ -158,6 +158,7 @@ def test_the_input_includes_what_was_cached() -> None:
         }
     )
 
+    assert usage is not None
     assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == (140, 5, 100)
     assert (usage.cache_write_5m_tokens, usage.cache_write_1h_tokens) == (20, 10)
     assert (usage.reasoning_tokens, usage.web_searches) == (3, 2)
@@ -168,6 +169,7 @@ def test_what_a_stream_writes_in_its_course_lives_as_long_as_what_it_wrote_at_it
 
     usage = usage_of({"cache_creation_input_tokens": 25, "cache_creation": at_start})
 
+    assert usage is not None
     assert (usage.cache_write_5m_tokens, usage.cache_write_1h_tokens) == (0, 25)
 
 
@@ -177,6 +179,7 @@ def test_a_compaction_is_billed_beside_the_totals() -> None:
 
     usage = usage_of({"input_tokens": 10, "output_tokens": 5, "iterations": [compaction, last]})
 
+    assert usage is not None
     assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == (1210, 55, 200)
 
 
