@@ -1,17 +1,19 @@
 """What an answer consumed where its provider did not get to say."""
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 from events.spend import Usage
 
 _BYTES_PER_TOKEN = 4  # https://platform.openai.com/tokenizer: about four characters of English
+_DEFINITIONS = ("tools", "response_format")  # which providers count among the input
 
 
 def tokens_of(text: str) -> int:
     """Estimate the tokens of a text by its bytes, rounded up."""
-    return -(-len(text.encode()) // _BYTES_PER_TOKEN)
+    return -(-len(text.encode(errors="surrogatepass")) // _BYTES_PER_TOKEN)
 
 
 def interrupted_usage(reported: Usage | None, body: Mapping[str, Any], produced: str) -> Usage:
@@ -28,7 +30,9 @@ def interrupted_usage(reported: Usage | None, body: Mapping[str, Any], produced:
 
 
 def _asked(body: Mapping[str, Any]) -> int:
-    return sum(map(tokens_of, _texts(body.get("messages", ())))) + input_tokens(body.get("input"))
+    said = sum(map(tokens_of, _texts(body.get("messages", ()))))
+    defined = sum(tokens_of(_json(body[name])) for name in _DEFINITIONS if body.get(name))
+    return said + defined + input_tokens(body.get("input"))
 
 
 def input_tokens(value: Any) -> int:
@@ -40,10 +44,18 @@ def input_tokens(value: Any) -> int:
     return 1 if isinstance(value, int) else 0
 
 
-def _texts(messages: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+def _texts(messages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Give the texts and the calls; how many tokens an image or a file takes, its provider alone knows."""
     for message in messages:
         content = message.get("content")
         if isinstance(content, str):
             yield content
         if isinstance(content, list):
-            yield from (part.get("text") or "" for part in cast("list[dict[str, Any]]", content))
+            texts = (part.get("text") for part in cast("list[dict[str, Any]]", content))
+            yield from (text for text in texts if isinstance(text, str))
+        if calls := message.get("tool_calls"):
+            yield _json(calls)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

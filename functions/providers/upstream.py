@@ -14,6 +14,7 @@ from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
 from functions.providers.refusals import is_error, refused_in_band, unreadable
 from functions.providers.sse import DataFramer
 
+_DONE = b"[DONE]"
 _CONNECT_S = 5
 _POOL_S = 5
 _WRITE_S = 30
@@ -135,6 +136,9 @@ class ProviderUpstream:
                 for chunk in _decoded(decoder, data):
                     yield chunk
                     idle_s = idle_s or (deployment.idle_timeout_s if chunk.has_content else None)
+        for data in filter(_is_whole, framer.end()):
+            for chunk in _decoded(decoder, data):
+                yield chunk
         if not decoder.is_complete:
             raise UpstreamError("broken_stream", "the stream ended before its end")
 
@@ -145,10 +149,18 @@ async def _next(pieces: AsyncIterator[bytes], idle_s: float | None) -> bytes | N
             return await anext(pieces, None)
 
 
+def _is_whole(data: bytes) -> bool:
+    """Say whether the last event came whole: what is cut off is no JSON."""
+    try:
+        return data == _DONE or isinstance(orjson.loads(data), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
 def _decoded(decoder: StreamDecoder, data: bytes) -> list[Chunk]:
     if not data.strip():  # some servers keep the connection alive with these
         return []
-    event = {"type": "[DONE]"} if data == b"[DONE]" else json_object(data)
+    event = {"type": "[DONE]"} if data == _DONE else json_object(data)
     with malformed_answers():
         return decoder.decode(event)
 

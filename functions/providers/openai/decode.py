@@ -16,6 +16,7 @@ from functions.providers.calls import new_call_id
 from functions.providers.counts import NoCount, count
 
 FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+_END_OF_TIME = 2**53
 _OWN_FIELDS = frozenset({"id", "object", "created", "model", "choices", "usage"})
 
 # The details that `Usage` holds, or sums up; whatever else is reported passes through beside it.
@@ -35,9 +36,9 @@ def decode_answer(body: dict[str, Any]) -> Answer:
     return Answer(
         choices=[_choice(position, choice) for position, choice in enumerate(choices)],
         usage=usage_of(usage),
-        response_id=body.get("id"),
-        response_model=body.get("model"),
-        created=body.get("created"),
+        response_id=name_of(body.get("id")),
+        response_model=name_of(body.get("model")),
+        created=created_of(body),
         usage_details=usage_details(usage),
         extra=extra_of(body),
     )
@@ -92,6 +93,17 @@ def extra_of(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in _OWN_FIELDS}
 
 
+def name_of(value: Any) -> str | None:
+    """Give an id or a model's name as text; some servers number their answers."""
+    return str(value) if isinstance(value, str | int) else None
+
+
+def created_of(body: Mapping[str, Any]) -> int | None:
+    """Give when an answer was made, in Unix seconds; some servers say so in fractions, or in words."""
+    created = body.get("created")
+    return int(created) if isinstance(created, int | float) and 0 < created < _END_OF_TIME else None
+
+
 def put_text(said: dict[str, Any]) -> None:
     """Put a message's or a delta's text and reasoning where clients look for them.
 
@@ -104,8 +116,10 @@ def put_text(said: dict[str, Any]) -> None:
         said["content"] = "".join(part.get("text") or "" for part in parts)
         if thoughts := "".join(_thought(part) for part in parts):
             said["reasoning_content"] = thoughts
-    if isinstance(said.get("reasoning"), str) and not said.get("reasoning_content"):
-        said["reasoning_content"] = said.pop("reasoning")
+    if isinstance(said.get("reasoning", ...), str | None):
+        reasoning: str | None = said.pop("reasoning")
+        if reasoning and not said.get("reasoning_content"):
+            said["reasoning_content"] = reasoning
 
 
 def finish_reason(reason: Any, said: dict[str, Any], *, has_calls: bool) -> str:
@@ -132,7 +146,8 @@ def _choice(position: int, choice: dict[str, Any]) -> dict[str, Any]:
     calls: list[dict[str, Any]] = message.get("tool_calls") or []
     for call in calls:
         _make_whole(call)
-    choice.setdefault("index", position)
+    if choice.get("index") is None:
+        choice["index"] = position
     reason = choice.get("finish_reason") or _older_reason(choice)
     choice["finish_reason"] = finish_reason(reason, message, has_calls=bool(calls))
     return choice
@@ -147,7 +162,7 @@ def _older_reason(choice: Mapping[str, Any]) -> Any:
 def _make_whole(call: dict[str, Any]) -> None:
     if not call.get("id"):
         call["id"] = new_call_id()
-    call.setdefault("type", "function")
+    call["type"] = call.get("type") or "function"
     if call["type"] == "function":
         call["function"]["arguments"] = arguments_text(call["function"].get("arguments"))
 

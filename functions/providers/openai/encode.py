@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from functions.gateway.catalog import Model
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
-from functions.providers.openai.parameters import effort_of, must_not_reason, refused_params
+from functions.providers.openai.parameters import dropped_of, effort_of, must_not_reason, refused_params
 from functions.providers.parts import refuse_dropped, unsupported_part
 
 _LONGEST_CALL_ID = 40  # `string too long. Expected a string with maximum length 40` (messages[].tool_calls[].id)
@@ -18,6 +19,8 @@ _ASSISTANT_FIELDS = frozenset({
     "role", "content", "name", "refusal", "audio", "tool_calls", "function_call", "annotations",
 })  # fmt: skip
 _BARE_FIELDS = frozenset({"role", "content", "name", "tool_calls", "function_call"})  # what every server knows
+_IN_PLACE_OF_CONTENT = ("tool_calls", "function_call", "refusal", "audio")  # without these, it must not be null
+_SHOWN_BELOW = "The result is shown in the user's next message."
 _CALL_FIELDS = frozenset({"id", "type", "function", "custom", "index"})
 _PART_TYPES = frozenset({"text", "refusal", "image_url", "input_audio", "file"})
 _FILE_FIELDS = ("file_id", "file_data")
@@ -27,11 +30,11 @@ _TOOL_TYPES = frozenset({"function", "custom"})
 def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
     """Give the body under the upstream's own model name. Raises `BadRequest`, `UpstreamError`."""
     asked, abilities = _asked(request), deployment.model.capabilities
-    dropped = refused_params(asked, abilities)
-    refuse_dropped(request, tuple(sorted(dropped)), deployment.name)
-    body = {name: value for name, value in asked.items() if name not in dropped}
+    refused = refused_params(asked, abilities)
+    refuse_dropped(request, dropped_of(asked, refused), deployment.name)
+    body = {name: value for name, value in asked.items() if name not in refused}
     body["model"] = deployment.upstream_model
-    body["messages"] = [_message(message, abilities) for message in asked["messages"]]
+    body["messages"] = _messages(asked["messages"], abilities)
     _put_tools(body)
     _put_limit(body, deployment.model)
     _put_effort(body, asked, abilities)
@@ -41,7 +44,8 @@ def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, An
 
 def dropped_params(request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
     """Name what this deployment isn't asked, because its model refuses it."""
-    return tuple(sorted(refused_params(_asked(request), deployment.model.capabilities)))
+    asked = _asked(request)
+    return dropped_of(asked, refused_params(asked, deployment.model.capabilities))
 
 
 def short_call_id(call_id: str) -> str:
@@ -53,6 +57,34 @@ def short_call_id(call_id: str) -> str:
 
 def _asked(request: ChatRequest) -> Mapping[str, Any]:
     return request.body if request.legacy_body is None else request.legacy_body
+
+
+def _messages(messages: list[dict[str, Any]], abilities: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the messages. What tool results hold beside text comes after all of them, as only the user may show it."""
+    sent: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
+    for message in map(partial(_message, abilities=abilities), messages):
+        if message["role"] != "tool" and shown:
+            sent.append({"role": "user", "content": shown})
+            shown = []
+        if message["role"] == "tool" and isinstance(message["content"], list):
+            message, beside = _result(message, message["content"])
+            shown = [*shown, *beside]
+        sent.append(message)
+    return [*sent, {"role": "user", "content": shown}] if shown else sent
+
+
+def _result(message: dict[str, Any], parts: list[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Give a tool's result as text, which is all that it may be, and its other parts under a label.
+
+    Source: https://platform.openai.com/docs/api-reference/chat/create#chat-create-messages (tool message, content)
+    """
+    texts = [part for part in parts if part["type"] == "text"]
+    if len(texts) == len(parts):
+        return message, []
+    label = f"Content of the result of {message['tool_call_id']}:"
+    beside = [{"type": "text", "text": label}, *(part for part in parts if part["type"] != "text")]
+    return {**message, "content": texts or _SHOWN_BELOW}, beside
 
 
 def _message(message: dict[str, Any], abilities: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,10 +128,26 @@ def _instruction(message: dict[str, Any], abilities: Mapping[str, Any]) -> dict[
 
 def _assistant(message: dict[str, Any], fields: frozenset[str]) -> dict[str, Any]:
     kept = _without_foreign_fields(message, fields)
+    if kept.get("audio"):
+        kept = _with_own_audio(kept)
+    if kept.get("content") is None and not any(kept.get(name) for name in _IN_PLACE_OF_CONTENT):
+        kept = {**kept, "content": message.get("refusal") or ""}
     calls: list[dict[str, Any]] = kept.get("tool_calls") or []
     if all(call.keys() <= _CALL_FIELDS and len(call["id"]) <= _LONGEST_CALL_ID for call in calls):
         return kept
     return {**kept, "tool_calls": [_call(call) for call in calls]}
+
+
+def _with_own_audio(message: dict[str, Any]) -> dict[str, Any]:
+    """Give audio by the id that OpenAI knows it by; Gemini's, which has a type and its data, is unknown there."""
+    kept = {name: value for name, value in message.items() if name != "audio"}
+    match message["audio"]:
+        case {"mime_type": _}:
+            return kept
+        case {"id": audio_id}:
+            return {**kept, "audio": {"id": audio_id}}
+        case _:
+            return kept
 
 
 def _call(call: dict[str, Any]) -> dict[str, Any]:

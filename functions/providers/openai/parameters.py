@@ -9,7 +9,7 @@ knows what it takes.
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
-from functions.providers.parameters import Treatment
+from functions.providers.parameters import Treatment, asked, is_anothers
 
 _SENT = Treatment("sent", "as it is")
 _NOT_REASONING = Treatment("sent", "as it is; dropped where the model reasons")
@@ -17,7 +17,11 @@ _UNTIL_REASONING = Treatment("sent", "as it is; dropped where the model reasons,
 _THEIRS = Treatment("dropped", "OpenAI has no such parameter; sent to a compatible server")
 
 PARAMETERS: Mapping[str, Treatment] = {
-    "messages": Treatment("sent", "as they are, without fields that OpenAI doesn't know; long call ids are shortened"),
+    "messages": Treatment(
+        "sent",
+        "as they are, without fields that OpenAI doesn't know. What a tool's result holds beside text comes in a user "
+        "message after it. Long call ids are shortened",
+    ),
     "model": Treatment("sent", "the upstream's own name"),
     "stream": _SENT,
     "stream_options": Treatment("sent", "with `include_usage`, which the gateway bills by"),
@@ -60,41 +64,30 @@ PARAMETERS: Mapping[str, Treatment] = {
     "store": _SENT,
 }
 
-_OTHERS_PARAMETERS = frozenset(
-    name for name, treatment in PARAMETERS.items() if treatment.kind == "dropped"
-) | {
-    # https://platform.claude.com/docs/en/api/messages/create
-    "cache_control", "container", "context_management", "inference_geo", "mcp_servers", "output_config", "betas",
-    # https://ai.google.dev/api/generate-content
-    "cachedContent", "cached_content", "generationConfig", "labels", "safetySettings", "safety_settings",
-    "systemInstruction", "toolConfig",
-}  # fmt: skip
+_NOT_OPENAIS = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind == "dropped")
 
 _WITHOUT_EFFORT = frozenset({"temperature", "top_p", "logprobs", "top_logprobs"})
 _WITHOUT_REASONING = frozenset({"presence_penalty", "frequency_penalty", "logit_bias", "prediction"})
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 # These values ask for what happens anyway, so that a model which refuses others takes them.
-_HARMLESS: Mapping[str, Any] = {
-    "temperature": 1,
-    "top_p": 1,
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
-    "logprobs": False,
-    "logit_bias": {},
-    "stop": [],
-    "verbosity": "medium",
-}
+_DEFAULTS: Mapping[str, Any] = {"temperature": 1, "top_p": 1}
 
 
 def refused_params(body: Mapping[str, Any], abilities: Mapping[str, Any]) -> Set[str]:
-    """Name what the body asks for that a model with these capabilities refuses."""
+    """Name what of the body a model with these capabilities refuses, and is not sent."""
     if abilities.get("compatible_server"):
         return frozenset()
-    refused = {name for name in _refused_by(body, abilities) if _asks(body, name)}
-    if body.get("metadata") is not None and not body.get("store"):
+    refused = set(_refused_by(body, abilities))
+    refused -= {name for name, default in _DEFAULTS.items() if body.get(name) == default}
+    if not body.get("store"):
         refused.add("metadata")
-    return refused
+    return refused & body.keys()
+
+
+def dropped_of(body: Mapping[str, Any], refused: Set[str]) -> tuple[str, ...]:
+    """Name what of the refused asked for something, sorted."""
+    return tuple(sorted(refused.intersection(asked(body))))
 
 
 def effort_of(body: Mapping[str, Any], abilities: Mapping[str, Any]) -> str | None:
@@ -119,7 +112,7 @@ def must_not_reason(body: Mapping[str, Any], abilities: Mapping[str, Any]) -> bo
 
 def _refused_by(body: Mapping[str, Any], abilities: Mapping[str, Any]) -> Iterable[str]:
     """Of a model that the catalog doesn't know, only what OpenAI has no word for is refused."""
-    yield from _OTHERS_PARAMETERS & body.keys()
+    yield from (name for name in body if name in _NOT_OPENAIS or is_anothers(name))
     if abilities:
         yield from _refused_by_model(body, abilities)
 
@@ -145,8 +138,3 @@ def _reasons(body: Mapping[str, Any], abilities: Mapping[str, Any]) -> bool:
     if must_not_reason(body, abilities):
         return False
     return (effort_of(body, abilities) or abilities.get("default_reasoning_effort")) != "none"
-
-
-def _asks(body: Mapping[str, Any], name: str) -> bool:
-    value = body.get(name)
-    return value is not None and _HARMLESS.get(name, ...) != value

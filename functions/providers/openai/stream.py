@@ -10,8 +10,10 @@ from functions.providers.calls import new_call_id
 from functions.providers.openai.decode import (
     FINISH_REASONS,
     arguments_text,
+    created_of,
     extra_of,
     finish_reason,
+    name_of,
     put_text,
     usage_details,
     usage_of,
@@ -19,31 +21,34 @@ from functions.providers.openai.decode import (
 
 
 class OpenAIStream:
-    """`StreamDecoder`: complete with `[DONE]`, or, as some servers send none, once every choice has its reason."""
+    """`StreamDecoder`: complete once every choice that has begun has its reason.
+
+    `[DONE]` says no more: some servers send none, and some send it after an answer that was cut off.
+    """
 
     def __init__(self) -> None:
         self.is_complete = False
         self._open: set[int] = set()  # choices that have begun and not ended
         self._begun: set[int] = set()
         self._calls: dict[tuple[int, int], str] = {}  # (choice, position) → id
+        self._places: dict[tuple[int, int], int] = {}  # (choice, the server's index) → position of its last call
         self._created: int | None = None
         self._waiting: dict[str, Any] = {}  # what came before the first choice, such as Azure's prompt_filter_results
 
     def decode(self, event: dict[str, Any]) -> list[Chunk]:
         """Give one chunk."""
         if event.get("type") == "[DONE]":
-            self.is_complete = True
             return []
         choices = [self._choice(position, choice) for position, choice in enumerate(event.get("choices") or ())]
         self.is_complete = bool(self._begun) and not self._open
-        self._created = self._created or event.get("created")
+        self._created = self._created or created_of(event)
         usage = event.get("usage")
         return [
             Chunk(
                 choices=choices,
                 usage=usage_of(usage),
-                response_id=event.get("id"),
-                response_model=event.get("model"),
+                response_id=name_of(event.get("id")),
+                response_model=name_of(event.get("model")),
                 created=self._created,
                 usage_details=usage_details(usage),
                 extra=self._extra(event, has_choices=bool(choices)),
@@ -59,15 +64,24 @@ class OpenAIStream:
         return extra
 
     def _choice(self, position: int, choice: dict[str, Any]) -> dict[str, Any]:
-        index: int = choice.setdefault("index", position)
-        delta: dict[str, Any] = choice.get("delta") or {}
-        choice["delta"] = delta
+        if choice.get("index") is None:
+            choice["index"] = position
+        index: int = choice["index"]
+        choice["delta"] = delta = self._delta(index, choice)
         self._put_role(index, delta)
         put_text(delta)
         for place, call in enumerate(delta.get("tool_calls") or ()):
             self._put_call(index, place, call)
         self._put_reason(index, choice, delta)
         return choice
+
+    def _delta(self, index: int, choice: dict[str, Any]) -> dict[str, Any]:
+        """Give the delta. A `message` beside it repeats what was said; alone, and first, it is the whole answer."""
+        message: dict[str, Any] | None = choice.pop("message", None)
+        delta: dict[str, Any] | None = choice.get("delta")
+        if delta is None and index not in self._begun:
+            delta = message
+        return delta or {}
 
     def _put_role(self, index: int, delta: dict[str, Any]) -> None:
         """Give the role once: some servers repeat it, some never say it."""
@@ -79,19 +93,27 @@ class OpenAIStream:
         delta["role"] = "assistant"
 
     def _put_call(self, index: int, place: int, call: dict[str, Any]) -> None:
-        """Give a call's id, type and name once, as clients append them; some servers repeat them in every piece."""
-        at: int = call.setdefault("index", place)
-        function: dict[str, Any] = call.get("function") or {}
+        """Number the calls in the order of their coming, and give the id, type and name of each once.
+
+        Clients append all three, find a call by its number, and count on a `function`. Some servers repeat them in
+        every piece, number with gaps or from one, or give every call the number 0.
+        """
+        kind = "custom" if "custom" in call or call.get("type") == "custom" else "function"
+        function: dict[str, Any] = call.get(kind) or {}
+        call[kind] = function
         if "arguments" in function:
             function["arguments"] = "" if function["arguments"] is None else arguments_text(function["arguments"])
-        known = self._calls.get((index, at))
-        if known is None:
-            call["id"] = self._calls[index, at] = call.get("id") or new_call_id()
-            call.setdefault("type", "function")
-        elif call.get("id") in (None, "", known):
+        theirs = place if call.get("index") is None else call["index"]
+        at, call_id = self._places.get((index, theirs)), call.get("id") or None
+        if at is None or (call_id and function.get("name") and call_id != self._calls[index, at]):
+            at = self._places[index, theirs] = sum(choice == index for choice, _ in self._calls)
+            call["id"] = self._calls[index, at] = call_id or new_call_id()
+            call["type"] = call.get("type") or kind
+        else:
             call.pop("id", None)
             call.pop("type", None)
             function.pop("name", None)
+        call["index"] = at
 
     def _put_reason(self, index: int, choice: dict[str, Any], delta: dict[str, Any]) -> None:
         reason = choice.get("finish_reason") or None

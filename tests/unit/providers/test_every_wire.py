@@ -12,9 +12,11 @@ from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import Deployment
 from functions.gateway.wire import parse_chat_request
 from functions.providers.anthropic import AnthropicWire
+from functions.providers.calls import new_call_id, object_in
 from functions.providers.counts import NoCount, count
 from functions.providers.google import GoogleWire
 from functions.providers.openai import OpenAIWire
+from functions.providers.parameters import WITHOUT_EFFECT
 from functions.providers.upstream import Wire
 from tests.builders import deployment
 
@@ -108,6 +110,35 @@ def test_a_custom_tool_is_left_to_a_model_that_has_them(provider: str, name: str
     with pytest.raises(UpstreamError) as refused:
         wire.encode(parse_chat_request(json.dumps(BODIES[name]).encode(), drop_params=True), to)
     assert refused.value.status == "unsupported_content"
+
+
+IDLE = [(name, value) for name, values in WITHOUT_EFFECT.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), IDLE)
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini"])
+def test_what_asks_for_nothing_is_refused_nowhere(provider: str, name: str, value: Any) -> None:
+    wire, to = wires()[provider]
+    request = parse_chat_request(json.dumps(asking(**{name: value})).encode(), drop_params=False)
+
+    assert wire.encode(request, to)
+    assert wire.dropped_params(request, to) == ()
+
+
+# --- calls -----------------------------------------------------------------------------------------
+
+
+def test_a_calls_long_integers_keep_their_digits() -> None:
+    assert object_in('{"a": 18446744073709551616, "b": 1.5}') == {"a": 2**64, "b": 1.5}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5", "{", "{'a': 1}", '{"a": NaN}', "[" * 5_000])
+def test_what_is_no_json_object_is_none(text: str) -> None:
+    assert object_in(text) is None
+
+
+def test_calls_that_came_without_an_id_are_told_apart() -> None:
+    assert new_call_id() != new_call_id()
 
 
 # --- usage -----------------------------------------------------------------------------------------

@@ -144,11 +144,21 @@ def test_a_bare_message_is_made_whole() -> None:
     assert (made["type"], made["function"]["arguments"]) == ("function", '{"a":1}')
 
 
+def test_nulls_in_place_of_an_index_and_a_type_are_filled_in() -> None:
+    call = {"id": "c", "type": None, "function": {"name": "f", "arguments": "{}"}}
+
+    answer = decoded({"tool_calls": [call]}, index=None)
+    assert message_of(answer)["tool_calls"][0]["type"] == "function"
+    assert answer.choices[0]["index"] == 0
+
+
 @pytest.mark.parametrize(
     "said",
     [
         {"content": "Hello", "reasoning": "hm"},
         {"content": "Hello", "reasoning_content": "hm"},
+        {"content": "Hello", "reasoning_content": "hm", "reasoning": "hm"},
+        {"content": "Hello", "reasoning_content": "hm", "reasoning": None},
         {
             "content": [
                 {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
@@ -176,11 +186,12 @@ def test_what_is_no_answer_is_said_to_be_none(body: dict[str, Any]) -> None:
 # --- streams ---------------------------------------------------------------------------------------
 
 
-def test_a_stream_is_complete_with_done() -> None:
-    assert run(delta("Hello"), DONE)[0].is_complete
+@pytest.mark.parametrize("events", [[], [delta("Hello")]])
+def test_a_stream_that_nothing_ended_is_not_complete_with_done(events: list[dict[str, Any]]) -> None:
+    assert not run(*events, DONE)[0].is_complete
 
 
-def test_a_stream_without_done_is_complete_once_its_reason_was_seen() -> None:
+def test_a_stream_is_complete_once_its_reason_was_seen() -> None:
     assert run(delta("Hello"), delta(finish="stop"))[0].is_complete
 
 
@@ -224,6 +235,81 @@ def test_a_call_without_index_or_id_is_given_both() -> None:
     ]
 
     assert call["id"].startswith("call_")
+
+
+def numbered(*calls: tuple[Any, str | None, str | None, str]) -> list[dict[str, Any]]:
+    """What the client has of calls that come in pieces of `(index, id, name, arguments)`."""
+    pieces = [
+        called(index=index, id=call_id, type=None, function={"name": name, "arguments": arguments})
+        for index, call_id, name, arguments in calls
+    ]
+    return whole(*pieces, delta(finish="tool_calls"))["message"]["tool_calls"]
+
+
+@pytest.mark.parametrize("indexes", [(0, 1), (0, 2), (1, 2), (0, 0), (5, 3), ("a", "b")])
+def test_calls_are_numbered_in_the_order_of_their_coming(indexes: tuple[Any, Any]) -> None:
+    first, second = indexes
+    calls = numbered(
+        (first, "a", "f", '{"x":'), (first, None, None, "1}"), (second, "b", "g", "{"), (second, "b", "g", "}")
+    )
+
+    assert [(call["id"], call["type"], call["function"]["name"], call["function"]["arguments"]) for call in calls] == [
+        ("a", "function", "f", '{"x":1}'),
+        ("b", "function", "g", "{}"),
+    ]
+
+
+def test_an_id_that_comes_late_changes_nothing() -> None:
+    (call,) = numbered((0, None, "f", "{"), (0, "late", None, "}"))
+
+    assert call["id"].startswith("call_")
+    assert not call["id"].endswith("late")
+
+
+def test_calls_without_an_index_are_told_apart_by_their_place() -> None:
+    piece = [{"id": name, "index": None, "function": {"name": name, "arguments": "{}"}} for name in ("f", "g")]
+
+    calls = whole(delta(tool_calls=piece), delta(finish="tool_calls"))["message"]["tool_calls"]
+    assert [call["id"] for call in calls] == ["f", "g"]
+
+
+def test_a_call_whose_function_comes_later_is_one() -> None:
+    pieces = [called(index=0, id="c", function=None), called(index=0, function={"name": None, "arguments": "{}"})]
+
+    (call,) = whole(*pieces, delta(finish="tool_calls"))["message"]["tool_calls"]
+    assert (call["id"], call["function"]["arguments"]) == ("c", "{}")
+
+
+def test_a_message_beside_the_deltas_repeats_them() -> None:
+    first, last = delta("Hel"), delta("lo", finish="stop")
+    last["choices"][0]["message"] = {"role": "assistant", "content": "Hello"}
+
+    assert whole(first, last)["message"]["content"] == "Hello"
+    assert "message" not in run(first, last)[1][1].choices[0]
+
+
+def test_a_message_in_place_of_deltas_is_the_answer() -> None:
+    event = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
+
+    assert whole(event)["message"]["content"] == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"), [(5, 5), (5.7, 5), ("2025-01-01", None), (-1, None), (1e300, None), (None, None)]
+)
+def test_the_time_is_in_whole_seconds_or_the_gateways_own(given: Any, shown: int | None) -> None:
+    body = {"created": given, "choices": [{"message": {"content": "Hello"}}]}
+
+    assert OpenAIWire().decode(body).created == shown
+    assert run({**delta("Hello"), "created": given})[1][0].created == shown
+
+
+def test_a_numbered_answer_has_its_number_as_id() -> None:
+    body = {"id": 7, "model": 8, "choices": [{"message": {"content": "Hello"}}]}
+    answer, chunk = OpenAIWire().decode(body), run({**delta("Hello"), "id": 7, "model": 8})[1][0]
+
+    assert (answer.response_id, answer.response_model) == ("7", "8")
+    assert (chunk.response_id, chunk.response_model) == ("7", "8")
 
 
 def test_usage_may_come_with_the_last_content() -> None:

@@ -92,6 +92,20 @@ def test_a_parameter_of_another_providers_is_left_out_and_named() -> None:
     assert dropped(gpt("gpt-4o"), safety_settings=[], mcp_servers=[]) == ("mcp_servers", "safety_settings")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "generation_config", "thinkingConfig", "thinking_config", "imageConfig", "mediaResolution", "toolConfig",
+        "responseModalities", "modelArmorConfig", "tool_config", "system_instruction", "thread", "compaction",
+        "diagnostics", "output_format", "speed", "inference_geo", "betas", "labels", "stop_sequences",
+    ],
+)  # fmt: skip
+def test_a_parameter_that_only_another_provider_documents_is_left_out(name: str) -> None:
+    assert name not in sent(gpt("gpt-4o"), **{name: {}})
+    assert dropped(gpt("gpt-4o"), **{name: {}}) == (name,)
+    assert sent(SERVER, **{name: {}})[name] == {}
+
+
 def test_the_upstreams_own_name_is_sent() -> None:
     assert sent(gpt("gpt-4.1"), model="alias")["model"] == "gpt-4.1"
 
@@ -151,6 +165,13 @@ def test_a_value_that_changes_nothing_is_not_refused() -> None:
     asked = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "stop": [], "logprobs": False}
 
     assert dropped(gpt("gpt-5"), **asked) == ()
+
+
+def test_a_value_that_changes_nothing_is_not_sent_to_who_refuses_others() -> None:
+    asked = {"parallel_tool_calls": True, "stop": [], "logprobs": False, "top_k": None, "metadata": {}}
+
+    assert not asked.keys() & sent(gpt("o3"), tools=[TOOL], **asked).keys()
+    assert dropped(gpt("o3"), tools=[TOOL], **asked) == ()
 
 
 @pytest.mark.parametrize(("upstream_model", "refused"), [("gpt-5-mini", ("stop",)), ("o4-mini", ("stop",)), ("o1", ())])
@@ -271,6 +292,55 @@ def test_a_compatible_server_is_echoed_only_what_every_server_knows() -> None:
     echoed = {"role": "assistant", "content": "Hello", "refusal": None, "annotations": [], "audio": None}
 
     assert messages(SERVER, echoed) == [{"role": "assistant", "content": "Hello"}]
+
+
+@pytest.mark.parametrize(
+    ("echoed", "kept"),
+    [
+        ({"content": None}, {"content": ""}),
+        ({}, {"content": ""}),
+        ({"content": None, "audio": {"id": "audio_1", "mime_type": "audio/pcm", "data": "AAA="}}, {"content": ""}),
+        ({"content": None, "audio": {"data": "AAA="}}, {"content": ""}),
+        ({"audio": {"id": "audio_1", "data": "AAA=", "transcript": "Hi"}}, {"audio": {"id": "audio_1"}}),
+        ({"content": None, "refusal": "No."}, {"content": None, "refusal": "No."}),
+        ({"content": None, "tool_calls": [call()]}, {"content": None, "tool_calls": [call()]}),
+    ],
+)
+def test_an_echoed_message_has_content_or_what_stands_for_it(echoed: dict[str, Any], kept: dict[str, Any]) -> None:
+    assert messages(gpt("gpt-4o"), {"role": "assistant", **echoed}) == [{"role": "assistant", **kept}]
+
+
+def test_a_compatible_server_is_told_a_refusal_as_text() -> None:
+    echoed = {"role": "assistant", "content": None, "refusal": "No."}
+
+    assert messages(SERVER, echoed) == [{"role": "assistant", "content": "No."}]
+
+
+def result(call_id: str, *parts: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": list(parts)}
+
+
+@pytest.mark.parametrize("to", [gpt("gpt-4o"), SERVER])
+def test_images_in_results_come_in_a_user_message_after_all_results(to: Deployment) -> None:
+    text, image = {"type": "text", "text": "Done"}, {"type": "image_url", "image_url": {"url": "https://a.example/a"}}
+    called = {"role": "assistant", "tool_calls": [call("a"), call("b"), call("c")]}
+    label = {"type": "text", "text": "Content of the result of a:"}
+
+    given = messages(to, called, result("a", text, image), result("b", image), result("c", text), USER)
+    assert given[1]["content"] == [text]
+    assert isinstance(given[2]["content"], str)
+    assert given[3] == result("c", text)
+    assert given[4] == {
+        "role": "user",
+        "content": [label, image, {"type": "text", "text": "Content of the result of b:"}, image],
+    }
+    assert given[5:] == [USER]
+
+
+def test_an_image_in_the_last_result_ends_the_conversation() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://a.example/a"}}
+
+    assert [message["role"] for message in messages(gpt("gpt-4o"), result("a", image))] == ["tool", "user"]
 
 
 def test_foreign_fields_of_calls_are_left_out() -> None:
