@@ -16,8 +16,9 @@ from functions.providers.anthropic.encode import encode_request
 from functions.providers.anthropic.stream import AnthropicStream
 from tests import builders
 from tests.recorded.anthropic_completions import comparable, completion, streamed_completion
-from tests.recorded.anthropic_fields import ANSWER, MAPPED, STREAM, treatment_of
+from tests.recorded.anthropic_fields import ANSWER, MAPPED, RARE, STREAM, entry_of
 from tests.recorded.anthropic_messages import message_of, streams_of
+from tests.recorded.anthropic_reading import reading_of_completion, reading_of_message
 from tests.recorded.exchanges import Exchange, recorded, response_only
 from tests.recorded.fields import Path as FieldPath
 from tests.recorded.fields import changed, leaves, place
@@ -52,6 +53,25 @@ async def test_every_recorded_answer_is_an_openai_completion(cassettes: Path) ->
 
     assert len(seen) > 150
     assert all(answer["choices"][0]["finish_reason"] for answer in seen)
+
+
+async def test_every_recorded_answer_says_what_the_message_says(cassettes: Path) -> None:
+    for exchange in exchanges(cassettes, stream=False):
+        expected = reading_of_message(exchange.body)
+
+        assert reading_of_completion(await ask(exchange)) == expected, exchange.id
+
+
+async def test_every_recorded_stream_says_what_the_message_says(cassettes: Path) -> None:
+    seen = 0
+    for exchange in exchanges(cassettes, stream=True):
+        events, *_ = streams_of(exchange.content)
+        if is_whole(events):
+            streamed = streamed_completion(await ask_for_stream(exchange))
+
+            assert reading_of_completion(streamed) == reading_of_message(message_of(events)), exchange.id
+            seen += 1
+    assert seen > 90
 
 
 async def test_every_recorded_stream_adds_up_to_what_the_whole_answer_is(cassettes: Path) -> None:
@@ -157,17 +177,16 @@ def is_whole(events: list[dict[str, Any]]) -> bool:
 
 
 def unlisted(found: set[str], table: dict[str, str]) -> set[str]:
-    return {name for name in found if treatment_of(name, table) is None}
+    return {name for name in found if entry_of(name, table) is None}
 
 
 def unused(found: set[str], table: dict[str, str]) -> set[str]:
-    used = {entry for entry in (treatment_of(name, table) for name in found) if entry}
-    return table.keys() - {entry for entry, _ in used}
+    return table.keys() - {entry_of(name, table) for name in found} - RARE
 
 
 def is_mapped(name: str, table: dict[str, str]) -> bool:
-    entry = treatment_of(name, table)
-    return entry is not None and entry[1] == MAPPED
+    entry = entry_of(name, table)
+    return entry is not None and table[entry] == MAPPED
 
 
 def test_every_field_that_is_mapped_shows_in_the_completion(cassettes: Path) -> None:
