@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, cast
 
-import orjson
-
 from events.spend import Usage
 from functions.gateway.errors import UpstreamError
+from functions.gateway.exact_json import write_json
 from functions.gateway.ports import Answer
 from functions.providers.calls import new_call_id
 from functions.providers.counts import NoCount, count
@@ -171,4 +170,4 @@ def arguments_text(arguments: Any) -> str:
     """Give a call's arguments as text; some servers give the object itself, or nothing."""
     if isinstance(arguments, str):
         return arguments
-    return orjson.dumps(arguments or {}).decode()
+    return write_json(arguments or {}).decode()

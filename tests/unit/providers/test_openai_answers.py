@@ -137,11 +137,11 @@ def test_an_answer_with_calls_but_no_reason_ended_in_calls() -> None:
 
 
 def test_a_bare_message_is_made_whole() -> None:
-    call = {"function": {"name": "f", "arguments": {"a": 1}}}
+    call = {"function": {"name": "f", "arguments": {"a": 2**64}}}
 
     (made,) = message_of(decoded({"tool_calls": [call]}))["tool_calls"]
     assert made["id"].startswith("call_")
-    assert (made["type"], made["function"]["arguments"]) == ("function", '{"a":1}')
+    assert (made["type"], made["function"]["arguments"]) == ("function", '{"a":18446744073709551616}')
 
 
 def test_nulls_in_place_of_an_index_and_a_type_are_filled_in() -> None:

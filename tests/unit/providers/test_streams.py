@@ -26,7 +26,7 @@ data: [DONE]
 
 """
 ANTHROPIC = b"""\
-data: {"type":"message_start","message":{"usage":{"input_tokens":1}}}
+data: {"type":"message_start","message":{"id":"msg_1","usage":{"input_tokens":1}}}
 
 data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hello"}}
 
