@@ -31,6 +31,7 @@ class OpenAIStream:
         self._open: set[int] = set()  # choices that have begun and not ended
         self._begun: set[int] = set()
         self._calls: dict[tuple[int, int], str] = {}  # (choice, position) → id
+        self._named: set[tuple[int, int]] = set()  # of these, those whose name was given
         self._places: dict[tuple[int, int], int] = {}  # (choice, the server's index) → position of its last call
         self._created: int | None = None
         self._waiting: dict[str, Any] = {}  # what came before the first choice, such as Azure's prompt_filter_results
@@ -112,6 +113,9 @@ class OpenAIStream:
         else:
             call.pop("id", None)
             call.pop("type", None)
+        if function.get("name") and (index, at) not in self._named:
+            self._named.add((index, at))
+        else:
             function.pop("name", None)
         call["index"] = at
 

@@ -274,10 +274,14 @@ def test_calls_without_an_index_are_told_apart_by_their_place() -> None:
 
 
 def test_a_call_whose_function_comes_later_is_one() -> None:
-    pieces = [called(index=0, id="c", function=None), called(index=0, function={"name": None, "arguments": "{}"})]
+    pieces = [
+        called(index=0, id="c", function=None),
+        called(index=0, function={"name": "f", "arguments": "{"}),
+        called(index=0, function={"name": None, "arguments": "}"}),
+    ]
 
     (call,) = whole(*pieces, delta(finish="tool_calls"))["message"]["tool_calls"]
-    assert (call["id"], call["function"]["arguments"]) == ("c", "{}")
+    assert (call["id"], call["function"]["name"], call["function"]["arguments"]) == ("c", "f", "{}")
 
 
 def test_a_message_beside_the_deltas_repeats_them() -> None:
