@@ -144,6 +144,18 @@ def test_fallbacks_can_be_switched_off() -> None:
         (part(type="image_url", image_url={}), "messages[0].content[0].image_url.url", "missing_required_parameter"),
         (asking({"role": "tool", "content": "x"}), "messages[0].tool_call_id", "missing_required_parameter"),
         (asking(user="u" * 513), "user", "invalid_value"),
+        (asking({"role": "user", "user": "bob", "content": 5}), "messages[0].content", "invalid_value"),
+        (
+            asking({"role": "user", "user": {"content": 5}, "content": [{"type": "nope"}]}),
+            "messages[0].content[0].type",
+            "invalid_value",
+        ),
+        (asking(functions=[{"name": 5}]), "functions[0].name", "invalid_value"),
+        (
+            part(type="document", source={"url": "http://10.0.0.1/"}),
+            "messages[0].content[0].source.url",
+            "invalid_value",
+        ),
         (asking(temperature="hot"), "temperature", "invalid_value"),
         (asking(temperature=2.1), "temperature", "invalid_value"),
         (asking(top_p=-1), "top_p", "invalid_value"),
