@@ -29,6 +29,8 @@ def check_messages(messages: list[dict[str, Any]]) -> None:
 
 def check_tools(body: Mapping[str, Any]) -> None:
     """Raise `BadRequest` for functions of one name, schemas that can't be arguments, and a choice of no tool."""
+    if body.get("tools") and body.get("functions"):
+        raise _fault("functions", "is the older form of tools, which are given too; leave one out")
     names: set[str] = set()
     for position, tool in enumerate(body.get("tools") or ()):
         kind = tool.get("type")

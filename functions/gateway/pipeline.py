@@ -93,7 +93,7 @@ class Completions:
             model=model,
             fallback_id=run.fallback_id,
             created=self._unix_time(),
-            is_legacy=request.legacy_body is not None,
+            is_legacy=request.offers_functions,
         )
         dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
         return RenderedAnswer(headers=self._headers(run, served.deployment, run.cost, dropped), body=body)
@@ -186,7 +186,7 @@ class Completions:
             fallback_id=run.fallback_id,
             created=self._unix_time(),
             wants_usage=request.wants_usage,
-            is_legacy=request.legacy_body is not None,
+            is_legacy=request.offers_functions,
         )
         try:
             async for chunk in served.answer:

@@ -66,6 +66,11 @@ class ChatRequest:
 
     mode: ClassVar[Mode] = "chat"
 
+    @property
+    def offers_functions(self) -> bool:
+        """Say whether the answer is to call a function in the older form, as the request offers them."""
+        return self.legacy_body is not None and bool(self.legacy_body.get("functions"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingRequest:
