@@ -16,6 +16,7 @@ from events.spend import Outcome
 from functions.gateway.config import Config
 from functions.gateway.errors import (
     AllModelsFailed,
+    BadRequest,
     StoreUnavailable,
     StreamBroken,
     UpstreamError,
@@ -88,7 +89,7 @@ class Completions:
         chain = resolve(request, self._config.deployments, self._config.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold:
-            served = await self._walk(run, chain, partial(self._complete, request, run), lambda d: d.timeout_s)
+            served = await self._walk(run, hold, chain, partial(self._complete, request, run), lambda d: d.timeout_s)
             run.follow_answer(served.answer)
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
@@ -108,7 +109,7 @@ class Completions:
         chain = resolve(request, self._config.deployments, self._config.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold:
-            served = await self._walk(run, chain, partial(self._embed, request, run), lambda d: d.timeout_s)
+            served = await self._walk(run, hold, chain, partial(self._embed, request, run), lambda d: d.timeout_s)
             run.follow_embeddings(served.answer)
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
@@ -129,7 +130,7 @@ class Completions:
         async with self._admission.hold(request, chain) as hold, AsyncExitStack() as connection:
             opening = partial(self._open, request, run, connection)
             try:
-                served = await self._walk(run, chain, opening, lambda d: d.first_token_timeout_s)
+                served = await self._walk(run, hold, chain, opening, lambda d: d.first_token_timeout_s)
             except anyio.get_cancelled_exc_class():
                 await self._record_abandoned(run, hold)
                 raise
@@ -173,6 +174,7 @@ class Completions:
     async def _walk(
         self,
         run: Run,
+        hold: Hold,
         chain: Sequence[Deployment],
         ask: Callable[[Deployment], Awaitable[T]],
         patience: Callable[[Deployment], float],
@@ -180,7 +182,11 @@ class Completions:
         try:
             return await walk_chain(chain, ask, patience=patience, clock=self._clock, attempts=run.attempts)
         except AllModelsFailed:
-            await self._report_failure(run)
+            await self._report_failure(run, hold)
+            raise
+        except BadRequest:
+            if run.is_billed or run.cost:
+                await self._report_failure(run, hold)
             raise
 
     async def _events(
@@ -231,18 +237,20 @@ class Completions:
     async def _record_abandoned(self, run: Run, hold: Hold) -> None:
         """Record a request whose client left before the first content, by what its provider said that it bills."""
         if not run.is_billed:
-            await self._report_failure(run)
+            await self._report_failure(run, hold)
             return
         with suppress(StoreUnavailable):  # logged; there is nobody left to tell
             await self._record(run, hold, "client_disconnected")
 
-    async def _report_failure(self, run: Run) -> None:
-        event = run.failed(time=self._now(), clock=self._clock())
+    async def _report_failure(self, run: Run, hold: Hold) -> None:
+        event = run.failed(version=self._config.catalog_version, time=self._now(), clock=self._clock())
         try:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)
         except (StoreUnavailable, TimeoutError):
             _log.error("a failure could not be recorded: %s", encode(event).decode())
+        if event.cost:
+            hold.settle(event.cost)
 
     def _headers(
         self, run: Run, deployment: Deployment, cost: NanoUsd | None, dropped: tuple[str, ...]

@@ -146,6 +146,12 @@ async def test_each_threshold_is_announced_when_it_is_reached_and_only_then(fold
     assert (before, reached, await fold.alerts()) == ([], [50, 80], [])
 
 
+async def test_a_failure_that_was_billed_counts_and_announces(fold: Fold) -> None:
+    await fold.folder.fold(failure("f", cost=nano_usd(5)))
+
+    assert (await fold.spent(), await fold.alerts()) == (nano_usd(5), [50])
+
+
 async def test_another_instance_does_not_announce_again(fold: Fold) -> None:
     await fold.folder.fold(spend("a", cost=nano_usd(5)))
     async with open_folder(fold.another()) as other:

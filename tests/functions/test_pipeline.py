@@ -14,7 +14,7 @@ from events.codec import Event
 from events.money import NanoUsd
 from events.spend import CompletionFailed, Scopes, SpendRecorded, Usage
 from functions.gateway.config import Config
-from functions.gateway.errors import AllModelsFailed, StoreUnavailable, UpstreamError
+from functions.gateway.errors import AllModelsFailed, BadRequest, StoreUnavailable, UpstreamError
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment, Request
 from functions.gateway.run import Caller
@@ -322,6 +322,45 @@ async def test_a_broken_stream_is_billed_for_what_it_produced() -> None:
     assert (spend.outcome, spend.usage_is_estimated) == ("truncated", True)
     assert (spend.usage.input_tokens, spend.usage.output_tokens) == (10, 10)
     assert spend.attempts[0].billed
+
+
+async def test_an_attempt_that_was_billed_before_it_failed_is_paid_for() -> None:
+    stalled = ScriptedUpstream([chunk(usage=TEN_IN), HANG])
+    bench = Bench(stalled, ScriptedUpstream(HELLO))
+
+    await bench.streamed()
+
+    lost, served = 10 * 2500 + 1 * 10_000, 10 * 2500 + 2 * 10_000
+    spend = bench.bus.spend
+    assert [(attempt.billed, attempt.cost) for attempt in spend.attempts] == [(True, lost), (True, served)]
+    assert (spend.cost, spend.usage) == (lost + served, TEN_IN_TWO_OUT)
+    assert bench.admission.settled == [lost + served]
+
+
+async def test_a_request_that_nobody_answers_costs_what_was_billed_for_it() -> None:
+    broken = [chunk(usage=TEN_IN), UpstreamError(529, "overloaded")]
+    bench = Bench(ScriptedUpstream(broken), ScriptedUpstream([UpstreamError(500, "no")]))
+
+    with pytest.raises(AllModelsFailed):
+        await bench.streamed()
+
+    (event,) = bench.bus.published
+    assert isinstance(event, CompletionFailed)
+    assert [attempt.billed for attempt in event.attempts] == [True, False]
+    assert (event.cost, event.catalog_version) == (35_000, "2026-11-23")
+    assert bench.admission.settled == [35_000]
+
+
+async def test_what_was_billed_before_a_provider_refused_the_request_is_not_lost() -> None:
+    broken = [chunk(usage=TEN_IN), UpstreamError(529, "overloaded")]
+    bench = Bench(ScriptedUpstream(broken), ScriptedUpstream([UpstreamError(400, "bad")]))
+
+    with pytest.raises(BadRequest):
+        await bench.streamed()
+
+    (event,) = bench.bus.published
+    assert isinstance(event, CompletionFailed)
+    assert event.cost == 35_000
 
 
 async def test_a_stream_whose_spend_can_not_be_recorded_ends_without_done() -> None:
