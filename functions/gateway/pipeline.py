@@ -230,7 +230,7 @@ class Completions:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)
         except (StoreUnavailable, TimeoutError) as error:
-            _log.critical("spend could not be recorded: %s", encode(event).decode())
+            _log.critical("spend could not be recorded (%s): %s", error, encode(event).decode())
             raise StoreUnavailable("The answer could not be recorded, so it is withheld. Try again shortly.") from error
         hold.settle(event.cost)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from events.codec import Event, encode
-from functions.adapters.embedded.database import Database
+from functions.adapters.embedded.database import Database, sqlite_failures
 from functions.gateway.errors import StoreUnavailable
 from functions.gateway.ports import Delivery
 
@@ -41,7 +41,7 @@ class DeadLetter:
 @dataclass(slots=True)
 class _Publication:
     row: tuple[str, bytes, float, float]
-    error: sqlite3.OperationalError | None = None
+    error: sqlite3.Error | StoreUnavailable | None = None
 
 
 class SqliteBus:
@@ -58,7 +58,8 @@ class SqliteBus:
         self._waiting.append(publication)
         await self._database.on_thread(self._commit_waiting)
         if publication.error:
-            raise StoreUnavailable("The bus on this machine does not answer. Try again.") from publication.error
+            with sqlite_failures():
+                raise publication.error
 
     async def dead_letter(self, topic: str, data: bytes, *, reason: str) -> None:
         """Keep it with its reason."""
@@ -78,7 +79,7 @@ class SqliteBus:
         rows = [publication.row for publication in group]
         try:
             self._database.transaction(lambda connection: connection.executemany(_INSERT, rows))
-        except sqlite3.OperationalError as error:
+        except (sqlite3.Error, StoreUnavailable) as error:
             for publication in group:
                 publication.error = error
 
