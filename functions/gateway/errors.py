@@ -4,6 +4,7 @@ GatewayError                    has `status`, `code`; its message tells the call
 ├─ BadRequest            400    names the field
 ├─ BodyTooLarge          413    says the limit
 ├─ UnsupportedMediaType  415
+├─ RequestTimeout        408    the body stopped arriving
 ├─ NotAuthenticated      401
 ├─ ModelNotFound         404    lists the models
 ├─ BudgetExceeded        429    says when the window ends; `x-should-retry: false`
@@ -71,6 +72,18 @@ class UnsupportedMediaType(GatewayError):
 
     def __init__(self, content_type: str) -> None:
         super().__init__(f"Content-Type {content_type!r} is not supported. Send application/json.")
+
+
+class RequestTimeout(GatewayError):
+    """The body did not arrive in time; what may still come of it is not read."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers = {"connection": "close"}
 
 
 class NotAuthenticated(GatewayError):
