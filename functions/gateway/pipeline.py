@@ -1,5 +1,6 @@
 """The story of an answer: resolve, admit, walk the chain, record what it cost, let the last byte go."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -180,7 +181,14 @@ class Completions:
         patience: Callable[[Deployment], float],
     ) -> Served[T]:
         try:
-            return await walk_chain(chain, ask, patience=patience, clock=self._clock, attempts=run.attempts)
+            return await walk_chain(
+                chain,
+                ask,
+                patience=patience,
+                clock=self._clock,
+                deadline=self._deadline(run),
+                attempts=run.attempts,
+            )
         except AllModelsFailed:
             await self._report_failure(run, hold)
             raise
@@ -200,7 +208,7 @@ class Completions:
             is_legacy=request.legacy_body is not None,
         )
         try:
-            async for chunk in served.answer:
+            async for chunk in _until(self._deadline(run), served.answer, self._clock):
                 if event := renderer.render(chunk):
                     yield event
             await self._record(run, hold, "completed")
@@ -270,6 +278,9 @@ class Completions:
             headers["x-gateway-dropped-params"] = ",".join(dropped)
         return headers
 
+    def _deadline(self, run: Run) -> float:
+        return run.started + self._config.request_timeout_s
+
     def _unix_time(self) -> int:
         return int(self._now().timestamp())
 
@@ -289,4 +300,17 @@ async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk]) -> Async
     for chunk in opening:
         yield chunk
     async for chunk in following:
+        yield chunk
+
+
+async def _until(deadline: float, chunks: AsyncIterator[Chunk], clock: Callable[[], float]) -> AsyncIterator[Chunk]:
+    """Give a stream's chunks as long as the request may take. Raises `UpstreamError`."""
+    while True:
+        try:
+            async with asyncio.timeout(deadline - clock()):
+                chunk = await anext(chunks, None)
+        except TimeoutError as error:
+            raise UpstreamError("timeout", "the request's time was over") from error
+        if chunk is None:
+            return
         yield chunk

@@ -29,7 +29,7 @@ class Run:
         self.caller = caller
         self.attempts: list[Attempt] = []
         self.usage_details: dict[str, Any] = {}
-        self._started = started
+        self.started = started
         self._event_id = str(uuid.uuid4())
         self._deployment: Deployment | None = None
         self._first_content: float | None = None
@@ -115,7 +115,7 @@ class Run:
             alias=self.request.alias,
             scopes=self.caller.scopes,
             attempts=tuple(self.attempts),
-            latency_ms=self._ms_since(self._started, clock),
+            latency_ms=self._ms_since(self.started, clock),
             trace_context=self.caller.trace_context,
             cost=self.cost,
             catalog_version=version,
@@ -157,13 +157,13 @@ class Run:
             scopes=self.caller.scopes,
             outcome=outcome,
             attempts=tuple(self.attempts),
-            latency_ms=self._ms_since(self._started, clock),
+            latency_ms=self._ms_since(self.started, clock),
             time_to_first_token_ms=self._time_to_first_token_ms(),
             trace_context=self.caller.trace_context,
         )
 
     def _time_to_first_token_ms(self) -> int | None:
-        return None if self._first_content is None else self._ms_since(self._started, self._first_content)
+        return None if self._first_content is None else self._ms_since(self.started, self._first_content)
 
     @staticmethod
     def _ms_since(since: float | None, clock: float) -> int:

@@ -9,6 +9,8 @@ from typing import Any, cast
 import anyio
 import orjson
 import pytest
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Scope
 
 from events.codec import Event
 from events.money import NanoUsd
@@ -18,6 +20,8 @@ from functions.gateway.errors import AllModelsFailed, BadRequest, StoreUnavailab
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment, Request
 from functions.gateway.run import Caller
+from functions.surface.chat import ChatEndpoint
+from functions.surface.edge import impatient
 from tests.builders import NOON, answer, chat_request, chunk, deployment
 
 CALLER = Caller(request_id="call-1", scopes=Scopes(user="ada"))
@@ -107,7 +111,9 @@ class ScriptedUpstream:
 class Bench:
     """A pipeline with two deployments in its chain."""
 
-    def __init__(self, first: ScriptedUpstream, second: ScriptedUpstream | None = None) -> None:
+    def __init__(
+        self, first: ScriptedUpstream, second: ScriptedUpstream | None = None, *, request_timeout_s: float = 600
+    ) -> None:
         self.bus = HeldBus()
         self.admission = OpenAdmission()
         patient = {"first_token_timeout_s": 0.2}
@@ -115,7 +121,7 @@ class Bench:
             "claude-sonnet": (deployment("anthropic", "claude-sonnet-4-6", group="claude-sonnet", **patient),),
             "gpt-4o": (deployment("openai", "gpt-4o"),),
         }
-        config = Config(
+        self.config = Config(
             catalog_version="2026-11-23",
             deployments=groups,
             fallbacks={"claude-sonnet": ("gpt-4o",)},
@@ -124,9 +130,10 @@ class Bench:
             budget_exceeded_status=429,
             master_key=None,
             max_request_bytes=1000,
+            request_timeout_s=request_timeout_s,
         )
         self.completions = Completions(
-            config=config,
+            config=self.config,
             upstreams={"anthropic": first, "openai": second or ScriptedUpstream()},
             embedders={},
             admission=self.admission,
@@ -431,3 +438,49 @@ async def test_a_client_that_leaves_before_anything_came_leaves_a_failure() -> N
     (event,) = bench.bus.published
     assert isinstance(event, CompletionFailed)
     assert [attempt.status for attempt in event.attempts] == ["client_disconnected"]
+
+
+async def test_when_the_requests_time_is_over_nobody_else_is_asked() -> None:
+    never = ScriptedUpstream(HELLO)
+    bench = Bench(ScriptedUpstream([HANG]), never, request_timeout_s=0.1)
+
+    with pytest.raises(AllModelsFailed) as failed:
+        await bench.streamed()
+
+    assert [attempt["status"] for attempt in failed.value.details["attempts"]] == ["timeout"]
+    assert len(never.script) == 1
+
+
+async def test_a_stream_whose_time_is_over_ends_like_a_broken_one() -> None:
+    bench = Bench(ScriptedUpstream([chunk(usage=TEN_IN), chunk("Hel"), HANG]), request_timeout_s=0.1)
+
+    events = await asyncio.wait_for(bench.streamed(), 2)
+
+    assert texts(events[:-1]) == "Hel"
+    error = orjson.loads(events[-1].removeprefix(b"data: "))["error"]
+    assert (error["code"], error["attempts"][0]["status"]) == ("stream_broken", "timeout")
+    assert bench.bus.spend.outcome == "truncated"
+
+
+async def test_a_client_that_takes_nothing_more_is_one_that_has_gone() -> None:
+    upstream = ScriptedUpstream([chunk(usage=TEN_IN), chunk("x" * 8), HANG])
+    bench = Bench(upstream)
+    body = b'{"model": "claude-sonnet", "stream": true, "messages": [{"role": "user", "content": "Say hello"}]}'
+    arriving = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if not arriving:
+            await asyncio.Event().wait()
+        return arriving.pop()
+
+    async def take_the_start_only(message: Message) -> None:
+        if message["type"] != "http.response.start":
+            await asyncio.Event().wait()
+
+    app = impatient(ChatEndpoint(bench.completions, bench.config), within_s=0.1)
+    scope: Scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": []}
+    with pytest.raises(ClientDisconnect):
+        await asyncio.wait_for(app(scope, receive, take_the_start_only), 2)
+
+    assert upstream.closed == 1
+    assert (bench.bus.spend.outcome, bench.bus.spend.usage.output_tokens) == ("client_disconnected", 2)
