@@ -15,7 +15,7 @@ GatewayError                    has `status`, `code`; its message tells the call
 UpstreamError                   a provider refused or fell silent; never leaves `gateway/`
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -174,7 +174,7 @@ class UpstreamError(Exception):
 
     `status` is its HTTP status or one of `Attempt.status`'s words; `kind`, `code` and `param` are the error's own
     type, code and parameter, lower case as sent, where the body has them; `message` is the provider's own
-    text, shortened. `retry_after_s` is its wish, if it had one. `headers` are the answer's, lower case.
+    text, shortened. `retry_after_s` is its wish, if it had one.
     """
 
     def __init__(
@@ -186,7 +186,6 @@ class UpstreamError(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after_s: float | None = None,
-        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
@@ -195,4 +194,3 @@ class UpstreamError(Exception):
         self.code = code
         self.param = param
         self.retry_after_s = retry_after_s
-        self.headers = dict(headers or {})
