@@ -126,7 +126,7 @@ class BudgetExceeded(GatewayError):
 
 
 class AllModelsFailed(GatewayError):
-    """Every deployment of the chain was tried; `attempts` says what each answered."""
+    """Nobody of the chain answered, or not in the request's time; `attempts` says what those said who were asked."""
 
     status = 503
     type = "all_models_failed"
@@ -134,7 +134,7 @@ class AllModelsFailed(GatewayError):
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
         said = ", ".join(f"{attempt.model}: {attempt.status}" for attempt in attempts)
-        super().__init__(f"Every model of the fallback chain failed ({said}). Try again shortly.")
+        super().__init__(f"No model of the fallback chain answered ({said}). Try again shortly.")
         self.headers = {"x-gateway-attempts": attempts_header(attempts)}
         self.details = _details(attempts)
 

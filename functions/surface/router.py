@@ -1,5 +1,6 @@
 """Every path of the gateway, and what answers there."""
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,7 @@ from functions.surface.edge import at_edge, impatient, json_response
 from functions.surface.embeddings import EmbeddingEndpoint
 
 _READY_WITHIN_S = 2
+_log = logging.getLogger(__name__)
 
 
 class Surface:
@@ -59,7 +61,8 @@ class Surface:
         try:
             with anyio.fail_after(_READY_WITHIN_S):
                 await self._counters.read("readiness")
-        except (StoreUnavailable, TimeoutError):
+        except (StoreUnavailable, TimeoutError) as error:
+            _log.warning("not ready: %s", str(error) or "the store does not answer in time")
             return _json({"status": "unhealthy", "db": "disconnected"}, status=503)
         return _json({"status": "healthy", "db": "connected"})
 

@@ -28,6 +28,7 @@ CALLER = Caller(request_id="call-1", scopes=Scopes(user="ada"))
 TEN_IN = Usage(input_tokens=10, output_tokens=1)
 TEN_IN_TWO_OUT = Usage(input_tokens=10, output_tokens=2)
 HANG = "hang"
+PINGS = "pings"
 HELLO = [chunk(usage=TEN_IN), chunk("Hel"), chunk("lo"), chunk(finish_reason="stop"), chunk(usage=TEN_IN_TWO_OUT)]
 
 
@@ -98,7 +99,10 @@ class ScriptedUpstream:
                 raise item
             if isinstance(item, Chunk):
                 yield item
-            else:
+            while item == PINGS:
+                await asyncio.sleep(0.01)
+                yield chunk(usage=TEN_IN)
+            if item == HANG:
                 await asyncio.Event().wait()
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
@@ -304,6 +308,13 @@ async def test_a_silent_stream_falls_back_and_its_connection_is_closed() -> None
 
     assert texts(await bench.streamed()) == "Hello"
     assert silent.closed == 1
+    assert bench.bus.spend.attempts[0].status == "timeout"
+
+
+async def test_pings_do_not_put_off_a_fallback() -> None:
+    bench = Bench(ScriptedUpstream([PINGS]), ScriptedUpstream(HELLO))
+
+    assert texts(await asyncio.wait_for(bench.streamed(), 2)) == "Hello"
     assert bench.bus.spend.attempts[0].status == "timeout"
 
 

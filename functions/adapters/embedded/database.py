@@ -58,7 +58,8 @@ class Database:
     def _check_file(self) -> None:
         """Refuse what was done to a file that nobody will find again: the path leads to another one, or to none."""
         if _identity(self._path) != self._file:
-            raise StoreUnavailable(f"{self._path} was removed or replaced while in use. Restart what has it open.")
+            name = self._path.name  # clients see the message, and the folder is none of their business
+            raise StoreUnavailable(f"{name} in STATE_DIR was removed or replaced while in use. Restart the gateway.")
 
 
 @asynccontextmanager
@@ -85,7 +86,8 @@ def sqlite_failures() -> Generator[None]:
     except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError):
         raise
     except (sqlite3.Error, OSError) as error:
-        raise StoreUnavailable(f"The store on this machine does not answer ({error}). Try again.") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StoreUnavailable(f"The store on this machine does not answer ({reason}). Try again.") from error
 
 
 def _connect(path: Path, schema: str, is_durable: bool) -> sqlite3.Connection:
