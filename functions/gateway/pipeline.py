@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -208,7 +208,12 @@ class Completions:
             is_legacy=request.legacy_body is not None,
         )
         try:
-            async for chunk in _until(self._deadline(run), served.answer, self._clock):
+            async for chunk in _until(
+                self._deadline(run),
+                served.answer,
+                idle_timeout_s=served.deployment.idle_timeout_s,
+                clock=self._clock,
+            ):
                 if event := renderer.render(chunk):
                     yield event
             await self._record(run, hold, "completed")
@@ -303,11 +308,17 @@ async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk]) -> Async
         yield chunk
 
 
-async def _until(deadline: float, chunks: AsyncIterator[Chunk], clock: Callable[[], float]) -> AsyncIterator[Chunk]:
-    """Give a stream's chunks as long as the request may take. Raises `UpstreamError`."""
+async def _until(
+    deadline: float, chunks: AsyncIterator[Chunk], *, idle_timeout_s: float, clock: Callable[[], float]
+) -> AsyncIterator[Chunk]:
+    """Give a stream's chunks as long as the request may take. Raises `UpstreamError`.
+
+    While the upstream's own bound on a silence is the nearer one, none is set for each chunk: that is dear.
+    """
     while True:
+        left = deadline - clock()
         try:
-            async with asyncio.timeout(deadline - clock()):
+            async with nullcontext() if left > idle_timeout_s else asyncio.timeout(left):
                 chunk = await anext(chunks, None)
         except TimeoutError as error:
             raise UpstreamError("timeout", "the request's time was over") from error

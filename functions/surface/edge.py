@@ -1,6 +1,5 @@
 """The edge: every error becomes OpenAI's envelope, and nothing internal leaves."""
 
-import asyncio
 import logging
 
 from starlette.exceptions import HTTPException
@@ -12,29 +11,12 @@ from functions.gateway.errors import GatewayError
 from functions.gateway.wire import render_error
 from functions.surface.caller import CALL_ID, call_id_of
 
-_TAKEN_WITHIN_S = 60
 _log = logging.getLogger(__name__)
 
 
 def json_response(body: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Answer with JSON that is already rendered."""
     return Response(body, status_code=status, headers=headers, media_type="application/json")
-
-
-def impatient(app: ASGIApp, *, within_s: float = _TAKEN_WITHIN_S) -> ASGIApp:
-    """Take a client that doesn't take what it is sent for one that has gone: `send` raises `ClientDisconnect`."""
-
-    async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_in_time(message: Message) -> None:
-            try:
-                async with asyncio.timeout(within_s):
-                    await send(message)
-            except TimeoutError as error:
-                raise ClientDisconnect from error
-
-        await app(scope, receive, send_in_time)
-
-    return bounded
 
 
 def at_edge(app: ASGIApp) -> ASGIApp:

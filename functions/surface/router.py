@@ -20,7 +20,7 @@ from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Counters
 from functions.surface import models
 from functions.surface.chat import ChatEndpoint
-from functions.surface.edge import at_edge, impatient, json_response
+from functions.surface.edge import at_edge, json_response
 from functions.surface.embeddings import EmbeddingEndpoint
 
 _READY_WITHIN_S = 2
@@ -102,20 +102,21 @@ async def liveliness(request: Request) -> Response:
 
 def build_router(surface: Surface, completions: Completions, config: Config) -> ASGIApp:
     """Put every endpoint that needs an instance on its paths."""
-    router = Router(
-        [
-            *_on(("/v1/chat/completions", "/chat/completions"), ChatEndpoint(completions, config), "POST"),
-            *_on(("/v1/embeddings", "/embeddings"), EmbeddingEndpoint(completions, config), "POST"),
-            *_on(("/v1/models", "/models"), surface.list_models),
-            *_on(("/v1/models/{alias:path}", "/models/{alias:path}"), surface.one_model),
-            *_on(("/v1/model/info", "/model/info"), surface.model_info),
-            *_on(("/health",), surface.health),
-            *_on(("/health/readiness",), surface.readiness),
-            *_on(("/global/spend",), surface.global_spend),
-        ],
-        redirect_slashes=False,
+    return at_edge(
+        Router(
+            [
+                *_on(("/v1/chat/completions", "/chat/completions"), ChatEndpoint(completions, config), "POST"),
+                *_on(("/v1/embeddings", "/embeddings"), EmbeddingEndpoint(completions, config), "POST"),
+                *_on(("/v1/models", "/models"), surface.list_models),
+                *_on(("/v1/models/{alias:path}", "/models/{alias:path}"), surface.one_model),
+                *_on(("/v1/model/info", "/model/info"), surface.model_info),
+                *_on(("/health",), surface.health),
+                *_on(("/health/readiness",), surface.readiness),
+                *_on(("/global/spend",), surface.global_spend),
+            ],
+            redirect_slashes=False,
+        )
     )
-    return at_edge(impatient(router))
 
 
 def _on(paths: Sequence[str], endpoint: Callable[..., Any], method: str = "GET") -> list[Route]:
