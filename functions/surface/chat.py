@@ -73,7 +73,7 @@ class _Sender:
     async def stall(self, within_s: float) -> None:
         """Return once a message has waited for `within_s`, noticed at most as much later.
 
-        One timer for all messages: one for each would cost more than the rest of its way.
+        There is one timer for all messages: one for each would be a good part of what a chunk costs.
         """
         left = within_s
         while left > 0:

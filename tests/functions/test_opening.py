@@ -10,7 +10,7 @@ from functions.bootstrap import Environment, Instance
 from functions.gateway.errors import StoreUnavailable
 
 
-def test_a_request_does_not_wait_for_an_opening_without_end_and_a_later_one_finds_it_open() -> None:
+def test_an_opening_that_takes_long_is_left_to_a_later_request() -> None:
     async def story() -> None:
         can_open = asyncio.Event()
 
