@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import reduce
-from typing import ClassVar, assert_never
+from typing import ClassVar, TypeGuard, assert_never
 
 from events.money import NOTHING, NanoUsd
-from events.spend import SpendRecorded
+from events.spend import CompletionFailed, SpendRecorded
 from events.window import Window, window_at
 
 
@@ -53,10 +53,10 @@ class BudgetWindow:
     crossed: frozenset[int] = frozenset()
 
 
-def evolve(state: BudgetWindow, event: SpendRecorded | ThresholdCrossed) -> BudgetWindow:
+def evolve(state: BudgetWindow, event: SpendRecorded | CompletionFailed | ThresholdCrossed) -> BudgetWindow:
     """Follow one event. It never refuses: the event describes what already happened."""
     match event:
-        case SpendRecorded():
+        case SpendRecorded() | CompletionFailed():
             return replace(state, spent=NanoUsd(state.spent + event.cost))
         case ThresholdCrossed():
             return replace(state, crossed=state.crossed | {event.percent})
@@ -64,18 +64,23 @@ def evolve(state: BudgetWindow, event: SpendRecorded | ThresholdCrossed) -> Budg
             assert_never(event)
 
 
-def fold(state: BudgetWindow, events: Iterable[SpendRecorded | ThresholdCrossed]) -> BudgetWindow:
+def fold(state: BudgetWindow, events: Iterable[SpendRecorded | CompletionFailed | ThresholdCrossed]) -> BudgetWindow:
     """Follow all events in turn; the order does not matter."""
     return reduce(evolve, events, state)
+
+
+def is_counted(event: object) -> TypeGuard[SpendRecorded | CompletionFailed]:
+    """Say whether an event grows counters: an answer does, and a failure that was billed all the same."""
+    return isinstance(event, SpendRecorded) or (isinstance(event, CompletionFailed) and event.cost > 0)
 
 
 def increments(budgets: Iterable[Budget], events: Iterable[object]) -> dict[str, int]:
     """Say by how much each counter grows, in nano-USD, for these events (each counted once).
 
-    Events that cost nothing (failures, ticks) add nothing. An event belongs to the window of its own
+    Events that cost nothing (most failures, ticks) add nothing. An event belongs to the window of its own
     `time`, however late it arrives.
     """
-    spends = [event for event in events if isinstance(event, SpendRecorded)]
+    spends = [event for event in events if is_counted(event)]
     grown: dict[str, int] = {}
     for budget in budgets:
         for spend in spends:

@@ -23,13 +23,15 @@ from functions.adapters.stores import Stores
 from functions.gateway.admission import WindowAdmission
 from functions.gateway.catalog import Catalog, parse_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
+from functions.gateway.errors import StoreUnavailable
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
-from functions.surface.router import Surface, build_router
+from functions.surface.router import Surface, build_gateway, build_router
 
 _ROOT = Path(__file__).parent.parent
 _FOLD_INTERVAL_S = {"embedded": 0.02, "google": 0.25}  # Firestore advises about one write a second to a document
+_OPEN_WITHIN_S = 20
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -200,17 +202,24 @@ class Instance(Generic[T]):
     worker's own loop owns what is opened. A failed opening is tried again by the next request.
     """
 
-    def __init__(self, open_it: Callable[[Environment], AbstractAsyncContextManager[T]]) -> None:
+    def __init__(
+        self, open_it: Callable[[Environment], AbstractAsyncContextManager[T]], *, within_s: float = _OPEN_WITHIN_S
+    ) -> None:
         self._open_it = open_it
+        self._within_s = within_s
         self._opened: asyncio.Future[T] | None = None
         self._owner: asyncio.Task[None] | None = None
 
     async def get(self) -> T:
-        """Give it, opening it if need be."""
+        """Give it, opening it if need be. An opening that takes longer than `within_s` goes on for a later request."""
         if self._opened is None:
             self._opened = asyncio.get_running_loop().create_future()
             self._owner = asyncio.create_task(self._own(self._opened))
-        return await asyncio.shield(self._opened)
+        try:
+            async with asyncio.timeout(self._within_s):
+                return await asyncio.shield(self._opened)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"This instance was not open within {self._within_s} s. Try again.") from error
 
     async def _own(self, opened: asyncio.Future[T]) -> None:
         try:
@@ -229,6 +238,13 @@ class Instance(Generic[T]):
 completion_instance = Instance(open_completion)
 fold_instance = Instance(open_fold)
 alert_instance = Instance(open_alert)
+
+
+async def _open_router() -> ASGIApp:
+    return (await completion_instance.get()).router
+
+
+gateway = build_gateway(_open_router)
 
 
 def _let_the_server_return() -> None:

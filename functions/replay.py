@@ -7,9 +7,9 @@ import asyncio
 import sys
 from collections.abc import Mapping, Sequence
 
-from events.budget import Budget, BudgetWindow, due_alerts, increments
+from events.budget import Budget, BudgetWindow, due_alerts, increments, is_counted
 from events.money import NanoUsd, usd
-from events.spend import SpendRecorded
+from events.spend import CompletionFailed, SpendRecorded
 from functions import bootstrap
 from functions.gateway.ports import Counters, Ledger
 
@@ -18,7 +18,7 @@ async def replayed(ledger: Ledger, budgets: Sequence[Budget]) -> dict[str, Budge
     """Fold every event of the ledger into fresh counters."""
     states: dict[str, BudgetWindow] = {}
     async for event in ledger.replay():
-        if isinstance(event, SpendRecorded):
+        if is_counted(event):
             for budget in budgets:
                 counter = budget.counter(budget.window(event.time))
                 states[counter] = _grown(states.get(counter, BudgetWindow()), budget, event)
@@ -32,7 +32,7 @@ async def differences(counters: Counters, replayed: Mapping[str, BudgetWindow]) 
     return {name: state for name, state in stored.items() if state != replayed.get(name, BudgetWindow())}
 
 
-def _grown(state: BudgetWindow, budget: Budget, event: SpendRecorded) -> BudgetWindow:
+def _grown(state: BudgetWindow, budget: Budget, event: SpendRecorded | CompletionFailed) -> BudgetWindow:
     (cost,) = increments([budget], [event]).values()
     spent = NanoUsd(state.spent + cost)
     due = due_alerts(budget, budget.window(event.time), BudgetWindow(spent), event.time)

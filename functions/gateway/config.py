@@ -77,12 +77,17 @@ class RouterSettings(_Section):
 
 
 class LitellmSettings(_Section):
-    """The global budget in USD (none without `max_budget`), and what happens to parameters an upstream can't take."""
+    """The global budget in USD (none without `max_budget`), and what holds for every request.
+
+    `drop_params` says what happens to parameters an upstream can't take, `request_timeout` how many seconds a request
+    may take over all its attempts.
+    """
 
     max_budget: Annotated[Decimal, Field(ge=0)] | None = None
     budget_duration: str = "1d"
     budget_exceeded_status_code: Literal[400, 402, 403, 422, 429] = 429
     drop_params: bool = True
+    request_timeout: Seconds = 600
 
     @field_validator("budget_duration")
     @classmethod
@@ -128,6 +133,7 @@ class Config:
     budget_exceeded_status: int
     master_key: str | None = field(repr=False)
     max_request_bytes: int
+    request_timeout_s: float = 600
 
 
 def parse_config(
@@ -148,6 +154,7 @@ def parse_config(
         budget_exceeded_status=file.litellm_settings.budget_exceeded_status_code,
         master_key=file.general_settings.master_key,
         max_request_bytes=int(file.general_settings.max_request_size_mb * 1024 * 1024),
+        request_timeout_s=file.litellm_settings.request_timeout,
     )
 
 

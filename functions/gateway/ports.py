@@ -103,7 +103,6 @@ class Answer:
     created: int | None = None
     usage_details: dict[str, Any] = field(default_factory=dict[str, Any])
     extra: dict[str, Any] = field(default_factory=dict[str, Any])  # further top-level fields (system_fingerprint …)
-    dropped_params: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,21 +7,22 @@ from hypothesis import strategies as st
 
 from events.budget import BudgetWindow, due_alerts, fold, increments
 from events.money import NanoUsd, nano_usd
-from events.spend import SpendRecorded
+from events.spend import CompletionFailed, SpendRecorded
 from tests.builders import NOON, TODAY, budget, failure, spend, threshold_crossed
 
-SPENDS = st.lists(st.builds(spend, event_id=st.uuids().map(str), cost=st.integers(0, 10**12)))
+_COSTS = {"event_id": st.uuids().map(str), "cost": st.integers(0, 10**12)}
+SPENDS = st.lists(st.builds(spend, **_COSTS) | st.builds(failure, **_COSTS))
 
 
 @given(SPENDS)
-def test_spent_is_the_sum_of_the_costs_in_any_order(spends: list[SpendRecorded]) -> None:
+def test_spent_is_the_sum_of_the_costs_in_any_order(spends: list[SpendRecorded | CompletionFailed]) -> None:
     costs = sum(event.cost for event in spends)
 
     assert fold(BudgetWindow(), spends).spent == fold(BudgetWindow(), reversed(spends)).spent == costs
 
 
 @given(SPENDS)
-def test_the_counters_grow_by_what_folding_says(spends: list[SpendRecorded]) -> None:
+def test_the_counters_grow_by_what_folding_says(spends: list[SpendRecorded | CompletionFailed]) -> None:
     grown = increments([budget()], spends)
 
     assert grown.get(TODAY, 0) == fold(BudgetWindow(), spends).spent
@@ -35,6 +36,10 @@ def test_an_event_counts_in_the_window_of_its_own_time() -> None:
 
 def test_a_failed_request_adds_nothing() -> None:
     assert increments([budget()], [failure()]) == {}
+
+
+def test_a_failed_request_that_was_billed_counts() -> None:
+    assert increments([budget()], [failure(cost=7), spend(cost=5)]) == {TODAY: 12}
 
 
 def test_every_reached_threshold_is_due_once() -> None:

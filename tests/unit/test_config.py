@@ -81,6 +81,13 @@ def test_a_wrong_setting_is_refused_by_its_path(data: Any, message: str) -> None
         parse(data)
 
 
+def test_a_request_has_ten_minutes_unless_the_file_says_otherwise() -> None:
+    hasty = {"model_list": [GPT], "litellm_settings": {"request_timeout": 30}}
+
+    assert parse({"model_list": [GPT]}).request_timeout_s == 600
+    assert parse(hasty).request_timeout_s == 30
+
+
 def test_no_secret_is_shown() -> None:
     data = with_model(api_key="sk-secret") | {"general_settings": {"master_key": "sk-secret-master"}}
 
