@@ -142,12 +142,12 @@ async def open_alert(environment: Environment) -> AsyncGenerator[AlertInstance]:
         yield AlertInstance(webhook=webhook, delivered=stores.delivered_alerts, bus=stores.bus)
 
 
-def open_stores(environment: Environment) -> AbstractAsyncContextManager[Stores]:
-    """Open the backend that the environment names."""
+def open_stores(environment: Environment, *, must_exist: bool = False) -> AbstractAsyncContextManager[Stores]:
+    """Open the backend that the environment names; with `must_exist`, not one that would have to be made first."""
     if environment.gateway_backend == "embedded":
         from functions.adapters.embedded.stores import open_embedded
 
-        return open_embedded(environment.state_dir)
+        return open_embedded(environment.state_dir, must_exist=must_exist)
     from functions.adapters.gcp.stores import open_gcp
 
     if environment.google_cloud_project is None:

@@ -52,11 +52,14 @@ class Database:
 async def open_database(path: Path, schema: str, *, is_durable: bool = True) -> AsyncGenerator[Database]:
     """Open the file, making it and its tables where they are missing; several processes may do so at once.
 
-    A commit survives the death of the process; if `is_durable`, the death of the machine too.
+    A commit survives the death of the process; if `is_durable`, the death of the machine too. Raises
+    `StoreUnavailable` for what can't be opened or is no such file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix=path.stem) as thread:
-        connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path, schema, is_durable)
+        try:
+            connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path, schema, is_durable)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnavailable(f"The store {path} can't be opened ({error}). Check STATE_DIR.") from error
         try:
             yield Database(connection, thread)
         finally:
@@ -64,8 +67,13 @@ async def open_database(path: Path, schema: str, *, is_durable: bool = True) -> 
 
 
 def _connect(path: Path, schema: str, is_durable: bool) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=_LOCK_WAIT_S, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
-    connection.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if is_durable else 'NORMAL'}")
+        connection.executescript(f"BEGIN IMMEDIATE; {schema} COMMIT;")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection

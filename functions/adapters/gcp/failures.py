@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from google.api_core.exceptions import AlreadyExists, GoogleAPIError, ServerError, TooManyRequests
 from google.api_core.retry import AsyncRetry, if_exception_type
+from google.auth.exceptions import GoogleAuthError
 
 from functions.gateway.errors import StoreUnavailable
 
@@ -17,10 +18,13 @@ RETRY = AsyncRetry(
 
 @contextmanager
 def store_failures() -> Generator[None]:
-    """Raise `StoreUnavailable` for whatever Google's client gives up on; `AlreadyExists` is an answer and passes."""
+    """Raise `StoreUnavailable` for whatever Google's client gives up on or has no credentials for.
+
+    `AlreadyExists` is an answer and passes.
+    """
     try:
         yield
     except AlreadyExists:
         raise
-    except GoogleAPIError as error:
+    except (GoogleAPIError, GoogleAuthError) as error:
         raise StoreUnavailable(f"The store does not answer ({type(error).__name__}). Try again.") from error
