@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from functions.gateway.config import ConfigError, Path
-from functions.gateway.settings import path_of
+from functions.gateway.config import ConfigError
+from functions.gateway.settings import Path, path_of
 
 _MERGE = "tag:yaml.org,2002:merge"
 

@@ -18,6 +18,7 @@ from functions.gateway.settings import (
     GatewayFile,
     LitellmParams,
     ModelEntry,
+    Path,
     RouterSettings,
     faults_of,
     path_of,
@@ -28,8 +29,6 @@ _PER_1M = 1_000_000
 _NO_KEY = "none"  # the SDK wants one, servers without keys pass over it
 _VARIABLE = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
 _LIKE_A_VARIABLE = re.compile(r"os\.environ\b")
-
-Path = tuple[int | str, ...]
 
 
 class ConfigError(ValueError):
@@ -91,52 +90,61 @@ def parse_config(
 
 
 def _checked(data: object, environment: Mapping[str, str]) -> GatewayFile:
-    faults: list[str] = []
-    data = _substituted(data, environment, (), faults)
+    variables = _Variables(environment)
+    data = variables.put_in(data, ())
     try:
         file = GatewayFile.model_validate(data)
     except ValidationError as error:
-        said = {fault.partition(":")[0] for fault in faults}
-        _refuse([*faults, *(fault for fault in faults_of(error) if fault.partition(":")[0] not in said)])
-    if faults:
-        _refuse(faults)
+        known = {fault.partition(":")[0] for fault in variables.faults}
+        others = [fault for fault in faults_of(error, variables.named) if fault.partition(":")[0] not in known]
+        _refuse([*variables.faults, *others])
+    if variables.faults:
+        _refuse(variables.faults)
     return file
 
 
-def _substituted(value: Any, environment: Mapping[str, str], path: Path, faults: list[str]) -> Any:
-    """Put the variables in where the file has `os.environ/NAME`, and leave empty sections out.
+class _Variables:
+    """Puts variables in where the file has `os.environ/NAME`, and notes what is wrong with that."""
 
-    A setting without a value is a fault, as is a variable that isn't set: taken for absent, it would open a gateway or
-    lift a budget.
-    """
-    match value:
-        case dict():
-            return {
-                key: _substituted(item, environment, (*path, key), faults)
-                for key, item in cast("dict[Any, Any]", value).items()
-                if item is not None or key not in OPTIONAL_SECTIONS
-            }
-        case list():
-            items = cast("list[Any]", value)
-            return [_substituted(item, environment, (*path, i), faults) for i, item in enumerate(items)]
-        case str() if _LIKE_A_VARIABLE.match(value):
-            return _variable(value, environment, path, faults)
-        case None if path:
-            faults.append(f"{path_of(path)}: has no value; write one, or leave the setting out")
-        case _:
-            pass
-    return value
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.faults: list[str] = []
+        self.named: dict[Path, str] = {}  # what the file says where a variable was put in
+        self._environment = environment
 
+    def put_in(self, value: Any, path: Path) -> Any:
+        """Give the value with its variables, and without empty sections.
 
-def _variable(value: str, environment: Mapping[str, str], path: Path, faults: list[str]) -> str:
-    """Give the variable that is named; where there is none, note the fault."""
-    named = _VARIABLE.fullmatch(value)
-    if named is None:
-        faults.append(f"{path_of(path)}: {value!r} names no variable; write `os.environ/NAME`, with a slash")
+        A setting without a value is a fault, as is a variable that isn't set: taken for absent, it would open a
+        gateway or lift a budget.
+        """
+        match value:
+            case dict():
+                return {
+                    key: self.put_in(item, (*path, key))
+                    for key, item in cast("dict[Any, Any]", value).items()
+                    if item is not None or key not in OPTIONAL_SECTIONS
+                }
+            case list():
+                items = cast("list[Any]", value)
+                return [self.put_in(item, (*path, position)) for position, item in enumerate(items)]
+            case str() if _LIKE_A_VARIABLE.match(value):
+                return self._variable(value, path)
+            case None if path:
+                self.faults.append(f"{path_of(path)}: has no value; write one, or leave the setting out")
+            case _:
+                pass
         return value
-    if not (found := environment.get(named[1])):
-        faults.append(f"{path_of(path)}: the variable {named[1]} is not set; set it, or leave the setting out")
-    return found or value
+
+    def _variable(self, written: str, path: Path) -> str:
+        self.named[path] = written
+        match = _VARIABLE.fullmatch(written)
+        if match is None:
+            self.faults.append(f"{path_of(path)}: {written!r} names no variable; write `os.environ/NAME`, with a slash")
+            return written
+        found = self._environment.get(match[1])
+        if not found:
+            self.faults.append(f"{path_of(path)}: the variable {match[1]} is not set; set it, or leave the setting out")
+        return found or written
 
 
 def _reached(params: LitellmParams, credentials: Mapping[str, Credentials]) -> Credentials:

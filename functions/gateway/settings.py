@@ -15,6 +15,8 @@ from events.money import nano_usd
 from events.window import window_at
 from functions.gateway.catalog import Mode
 
+Path = tuple[int | str, ...]
+
 PROVIDERS = ("openai", "anthropic", "gemini")
 
 # What is accepted, as a wrong value's message says it.
@@ -170,13 +172,13 @@ _INSIDE: Mapping[str, type[Section]] = {
 OPTIONAL_SECTIONS = frozenset(_INSIDE) - {"model_list", "litellm_params"}
 
 
-def faults_of(error: ValidationError) -> list[str]:
-    """Tell every fault of a file, each by its path."""
+def faults_of(error: ValidationError, variables: Mapping[Path, str]) -> list[str]:
+    """Tell every fault of a file, each by its path; of the `variables` at theirs, the name instead of the value."""
     faults = _innermost(error.errors(include_url=False))
-    return [f"{path_of(fault['loc'])}: {_explained(fault)}" for fault in faults]
+    return [f"{path_of(fault['loc'])}: {_explained(fault, variables)}" for fault in faults]
 
 
-def path_of(loc: tuple[int | str, ...]) -> str:
+def path_of(loc: Path) -> str:
     """Write a path in the file, such as `model_list[0].model_name`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "the file"
 
@@ -188,7 +190,7 @@ def refusal(value: object, field: FieldInfo) -> str:
     return f"{shown}is not accepted; write {field.description}"
 
 
-def _explained(fault: ErrorDetails) -> str:
+def _explained(fault: ErrorDetails, variables: Mapping[Path, str]) -> str:
     section, field = _place(fault["loc"])
     if fault["type"] == "extra_forbidden" and section is not None:
         return f"is not a known setting; known are {', '.join(section.model_fields)}"
@@ -196,10 +198,10 @@ def _explained(fault: ErrorDetails) -> str:
         return f"is not accepted; write settings, of which known are {', '.join(GatewayFile.model_fields)}"
     if fault["type"] == "missing":
         return f"is missing; write {field.description}"
-    return refusal(fault["input"], field)
+    return refusal(variables.get(fault["loc"], fault["input"]), field)
 
 
-def _place(loc: tuple[int | str, ...]) -> tuple[type[Section] | None, FieldInfo | None]:
+def _place(loc: Path) -> tuple[type[Section] | None, FieldInfo | None]:
     """Find the innermost field on a path, and the section that may follow it."""
     section: type[Section] | None = GatewayFile
     field = None

@@ -10,6 +10,7 @@ import ctypes
 import fcntl
 import os
 import random
+import re
 import signal
 import socket
 import sys
@@ -213,13 +214,14 @@ def _die_with_parent() -> None:
 
 def layout_of(environment: Mapping[str, str]) -> Layout:
     """Read PORT and INSTANCES. Raises `CannotStart`."""
-    try:
-        layout = Layout(int(environment.get("PORT") or 8080), int(environment.get("INSTANCES") or 1))
-    except ValueError as error:
-        raise CannotStart(f"PORT and INSTANCES must be whole numbers ({error})") from error
-    if not 1 <= layout.instances <= 50 or not 1 <= layout.port <= 65_000:
-        raise CannotStart("INSTANCES must be 1 to 50, and PORT 1 to 65000")
-    return layout
+    return Layout(_whole(environment, "PORT", 8080, 65_000), _whole(environment, "INSTANCES", 1, 50))
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    given = environment.get(name) or str(default)
+    if not re.fullmatch("[0-9]{1,5}", given) or not 1 <= int(given) <= largest:
+        raise CannotStart(f"{name}: {given!r} is not accepted; write a whole number from 1 to {largest}")
+    return int(given)
 
 
 def settled(environment: Mapping[str, str], layout: Layout) -> dict[str, str]:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from infra.local.supervisor import CannotStart, Part, Plan, lines_of
+from infra.local.supervisor import CannotStart, Part, Plan, layout_of, lines_of
 
 _LIVES_ON = "; import signal; signal.pause()"
 
@@ -93,3 +93,14 @@ async def test_later_a_part_that_keeps_ending_is_started_again_later_each_time(
     rests = [float(rest) for rest in re.findall(r"starting again in (\S+) s", log)][:5]
     assert rests == sorted(rests)
     assert rests[-1] >= 1.6
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "largest"),
+    [("PORT", "http", 65_000), ("PORT", "0", 65_000), ("INSTANCES", "51", 50), ("INSTANCES", "1.5", 50)],
+)
+def test_a_wrong_number_is_refused_by_its_variable(name: str, value: str, largest: int) -> None:
+    with pytest.raises(
+        CannotStart, match=f"^{name}: '{value}' is not accepted; write a whole number from 1 to {largest}$"
+    ):
+        layout_of({name: value})

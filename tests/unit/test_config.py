@@ -147,6 +147,16 @@ def test_what_only_looks_like_a_variable_is_refused(written: str) -> None:
         parse(data, {"NOPE": "sk-master-key"})
 
 
+def test_a_variables_value_is_not_shown() -> None:
+    data = with_model(model="os.environ/OPENAI_API_KEY")
+
+    with pytest.raises(
+        ConfigError, match=r"litellm_params.model: 'os.environ/OPENAI_API_KEY' is not accepted"
+    ) as refused:
+        parse(data, {"OPENAI_API_KEY": "sk-secret"})
+    assert "sk-secret" not in str(refused.value)
+
+
 def test_numbers_may_come_from_variables() -> None:
     settings = {"max_budget": "os.environ/BUDGET", "budget_exceeded_status_code": "os.environ/STATUS"}
 
