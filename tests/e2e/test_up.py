@@ -51,12 +51,14 @@ def test_a_stream_that_runs_when_it_is_stopped_is_not_dressed_as_complete(tmp_pa
             pieces = answer.iter_bytes()
             said = next(pieces)
             stack.process.send_signal(signal.SIGTERM)
+            stopping = time.monotonic()
             try:
                 for piece in pieces:
                     said += piece
             except httpx2.HTTPError:
                 pass
-        stack.stop()
+        assert stack.stop() == 0
+        assert time.monotonic() - stopping < 10
 
     assert b"[DONE]" not in said
 
