@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import reduce
 from typing import ClassVar, TypeGuard, assert_never
 
@@ -27,6 +27,15 @@ class Budget:
     def counter(self, window: Window) -> str:
         """Name the counter of one window, such as `global:2026-11-23`."""
         return f"{self.budget_id}:{window.key}"
+
+    def has_counter(self, name: str) -> bool:
+        """Say whether a counter is that of one of this budget's windows; its duration may have been another once."""
+        key = name.removeprefix(f"{self.budget_id}:")
+        try:
+            starts_at = datetime.fromisoformat(f"{key}-01" if len(key) == len("2026-11") else key)
+        except ValueError:
+            return False
+        return self.counter(self.window(starts_at.replace(tzinfo=UTC))) == name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +99,10 @@ def increments(budgets: Iterable[Budget], events: Iterable[object]) -> dict[str,
 
 
 def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[ThresholdCrossed]:
-    """Decide which thresholds are reached and unannounced; safe to ask again after a crash."""
+    """Decide which thresholds are reached and unannounced; safe to ask again after a crash.
+
+    A budget of nothing has no part to reach.
+    """
     return [
         ThresholdCrossed(
             event_id=f"{budget.budget_id}:{window.key}:{percent}",
@@ -103,5 +115,5 @@ def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetim
             max_budget=budget.max_budget,
         )
         for percent in sorted(set(budget.thresholds) - state.crossed)
-        if state.spent * 100 >= budget.max_budget * percent
+        if state.spent * 100 >= budget.max_budget * percent > 0
     ]

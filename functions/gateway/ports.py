@@ -212,8 +212,8 @@ class Counters(Protocol):
         """Remember that these thresholds were announced; doing it twice is harmless."""
         ...
 
-    async def write(self, counter: str, state: BudgetWindow) -> None:
-        """Replace a counter with what a replay says it should be."""
+    async def set_spent(self, counter: str, spent: NanoUsd) -> None:
+        """Have a counter say what a replay says; its marks stay. Raises `StoreUnavailable`."""
         ...
 
     def names(self) -> AsyncIterator[str]:

@@ -71,7 +71,7 @@ class Surface:
         authenticate(request.headers, self._config.master_key)
         budget = self._config.budget
         if budget is None:
-            return _json({"spend": usd(NOTHING), "max_budget": 0.0})
+            return _json({"spend": usd(NOTHING), "max_budget": None})
         window = budget.window(self._now())
         state = await self._counters.read(budget.counter(window))
         return _json({

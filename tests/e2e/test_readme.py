@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from functions.bootstrap import Environment
-from functions.gateway.config import GatewayFile, GeneralSettings, LitellmParams, LitellmSettings, RouterSettings
+from functions.gateway.settings import GatewayFile, GeneralSettings, LitellmParams, LitellmSettings, RouterSettings
 from tests.e2e.stack import ROOT, Stack, clean_environment, wait_for
 
 README = (ROOT / "README.md").read_text()

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +60,25 @@ def test_a_threshold_is_due_at_its_exact_amount_and_not_a_nano_dollar_below() ->
 
     assert due_at(5 * 10**9) == [50]
     assert due_at(5 * 10**9 - 1) == []
+
+
+def test_a_budget_of_nothing_has_no_thresholds() -> None:
+    nothing = budget(max_budget=0)
+
+    assert due_alerts(nothing, nothing.window(NOON), BudgetWindow(), NOON) == []
+    assert due_alerts(nothing, nothing.window(NOON), BudgetWindow(NanoUsd(5)), NOON) == []
+
+
+@pytest.mark.parametrize("duration", ["30s", "12h", "1d", "2w", "1mo"])
+def test_a_budget_knows_its_own_counters(duration: str) -> None:
+    own = budget(duration=duration)
+
+    assert own.has_counter(own.counter(own.window(NOON)))
+
+
+@pytest.mark.parametrize("name", ["team:2026-11-24", "global:2026-11", "global:2026-11-24T12:00:00Z", "global:x", ""])
+def test_a_counter_of_another_budget_or_duration_is_not_its_own(name: str) -> None:
+    assert not budget(duration="1d").has_counter(name)
 
 
 def test_an_announced_threshold_is_part_of_the_state() -> None:
