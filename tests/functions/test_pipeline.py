@@ -165,11 +165,11 @@ async def test_an_answer_leaves_after_its_spend_is_acknowledged() -> None:
     bench.bus.open.clear()
 
     task = asyncio.create_task(bench.completions.answer(chat_request("claude-sonnet"), CALLER))
-    await asyncio.wait_for(bench.bus.asked.wait(), 1)
+    await asyncio.wait_for(bench.bus.asked.wait(), 10)
     assert not task.done()
 
     bench.bus.open.set()
-    rendered = await asyncio.wait_for(task, 1)
+    rendered = await asyncio.wait_for(task, 10)
     assert orjson.loads(rendered.body)["choices"][0]["message"]["content"] == "Hello"
 
 
@@ -263,9 +263,9 @@ async def test_a_stream_ends_with_done_after_its_spend_is_acknowledged() -> None
             got.extend([event async for event in stream.events])
 
     task = asyncio.create_task(read())
-    await asyncio.wait_for(bench.bus.asked.wait(), 1)
+    await asyncio.wait_for(bench.bus.asked.wait(), 10)
     bench.bus.open.set()
-    await asyncio.wait_for(task, 1)
+    await asyncio.wait_for(task, 10)
 
     assert texts(got) == "Hello"
     assert got[-1] == b"data: [DONE]\n\n"
@@ -279,13 +279,13 @@ async def test_no_done_leaves_while_the_acknowledgement_is_outstanding() -> None
     async with bench.completions.stream(chat_request("claude-sonnet", stream=True), CALLER) as stream:
         got = [await anext(stream.events) for _ in range(3)]
         last = asyncio.create_task(anext(stream.events))
-        await asyncio.wait_for(bench.bus.asked.wait(), 1)
+        await asyncio.wait_for(bench.bus.asked.wait(), 10)
 
         assert texts(got) == "Hello"
         assert not last.done()
 
         bench.bus.open.set()
-        assert await asyncio.wait_for(last, 1) == b"data: [DONE]\n\n"
+        assert await asyncio.wait_for(last, 10) == b"data: [DONE]\n\n"
 
 
 async def test_usage_comes_in_a_chunk_of_its_own_when_asked_for() -> None:

@@ -26,7 +26,7 @@ async def reading(patience: Patience) -> AsyncGenerator[int]:
 
     server = uvicorn.Server(uvicorn.Config(at_edge(echo), port=0, lifespan="off", ws="none", log_level="critical"))
     serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
             await asyncio.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
@@ -42,7 +42,7 @@ async def answer_to(port: int, *pieces: bytes, every_s: float) -> bytes:
     for piece in pieces:
         writer.write(piece)
         await asyncio.wait([reading], timeout=every_s)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         answer = await reading
     writer.close()
     await writer.wait_closed()

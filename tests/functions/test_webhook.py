@@ -31,13 +31,13 @@ async def serving(answer: Answering) -> AsyncGenerator[str]:
 
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
         yield "http://127.0.0.1:{1}/secret".format(*server.sockets[0].getsockname())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await asyncio.gather(*filter(None, handlers))
 
 
 async def send_to(url: str, *, within_s: float = 5) -> None:
     """Send an alert; that the sender is bounded itself shows in that this bound is never met."""
-    async with asyncio.timeout(3), open_webhook(url, within_s=within_s) as webhook:
+    async with asyncio.timeout(20), open_webhook(url, within_s=within_s) as webhook:
         await webhook.send(threshold_crossed())
 
 
