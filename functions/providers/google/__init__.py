@@ -1,19 +1,17 @@
 """Google's generateContent wire. Source: https://ai.google.dev/api/generate-content"""
 
 import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx2
 
-from functions.gateway.errors import BadRequest
 from functions.gateway.ports import Answer, ChatRequest, Deployment, EmbeddingRequest, Embeddings
 from functions.providers.embedder import ProviderEmbedder
 from functions.providers.google.client import GoogleClient
 from functions.providers.google.decode import decode_answer
 from functions.providers.google.embeddings import decode_embeddings, encode_embeddings
 from functions.providers.google.encode import encode_request
+from functions.providers.google.malformed import malformed_requests
 from functions.providers.google.parameters import dropped_params
 from functions.providers.google.stream import GoogleStream
 from functions.providers.parts import refuse_custom_tools
@@ -40,16 +38,6 @@ class GoogleWire:
     def stream_decoder(self) -> GoogleStream:
         """Start reading a stream of responses."""
         return GoogleStream(new_call_id)
-
-
-@contextmanager
-def malformed_requests() -> Generator[None]:
-    """Refuse what the edge lets pass unread, as OpenAI has no such field, and what has not the form it must have."""
-    try:
-        yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        message = f"A field beyond OpenAI's own does not have the form that Google takes: {error}."
-        raise BadRequest(message) from error
 
 
 def new_call_id() -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from events.spend import Usage
 
-_COUNTS = frozenset({"promptTokenCount", "candidatesTokenCount", "totalTokenCount"})
+_COUNTS = ("promptTokenCount", "candidatesTokenCount", "totalTokenCount")
 
 
 def usage_of(metadata: Mapping[str, Any] | None, searches: int = 0) -> Usage | None:
@@ -14,12 +14,13 @@ def usage_of(metadata: Mapping[str, Any] | None, searches: int = 0) -> Usage | N
     Nothing where it has no counts yet, as in the first events of some streams. An output that isn't counted is what
     the total leaves. Cached audio counts as cached, because that decides its price.
     """
-    if not metadata or _COUNTS.isdisjoint(metadata):
+    if not metadata or all(metadata.get(name) is None for name in _COUNTS):
         return None
     thoughts: int = metadata.get("thoughtsTokenCount") or 0
     prompt: int = (metadata.get("promptTokenCount") or 0) + (metadata.get("toolUsePromptTokenCount") or 0)
     rest: int = max(0, (metadata.get("totalTokenCount") or 0) - prompt - thoughts)
-    written: int = metadata.get("candidatesTokenCount", rest)
+    counted: Any = metadata.get("candidatesTokenCount")
+    written: int = rest if counted is None else counted
     return Usage(
         input_tokens=prompt,
         output_tokens=written + thoughts,
