@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from functions.gateway.errors import BadRequest, UpstreamError
+from functions.providers.google.malformed import malformed_requests
 from functions.providers.google.parameters import camel
 from functions.providers.google.schema import parameters_schema
 
@@ -18,8 +19,11 @@ _SERVED = frozenset({
 _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 
 
-def tools_of(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give the tools: functions in one entry, then those that Google runs itself. Raises `BadRequest`."""
+def tools_of(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the tools: functions in one entry, then those that Google runs itself.
+
+    Raises `BadRequest`, and `UpstreamError` for what another model may take.
+    """
     functions: list[dict[str, Any]] = []
     served: list[dict[str, Any]] = []
     offered: list[dict[str, Any]] = asked.get("tools") or []
@@ -31,6 +35,9 @@ def tools_of(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
             served.append(_served(tool, path))
     if asked.get("web_search_options") is not None and not any("googleSearch" in tool for tool in served):
         served.append({"googleSearch": {}})
+    if functions and served and not capabilities.get("tool_combination"):
+        kinds = ", ".join(kind for tool in served for kind in tool)
+        raise UpstreamError("unsupported_content", f"tools: this model takes no functions beside {kinds}")
     return [{"functionDeclarations": functions}, *served] if functions else served
 
 
@@ -87,5 +94,6 @@ def _named(choice: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(allowed, dict):
         raise BadRequest("tool_choice must name a function or allowed_tools.", param="tool_choice")
     given = cast("dict[str, Any]", allowed)
-    names = [tool["function"]["name"] for tool in given.get("tools") or ()]
+    with malformed_requests("tool_choice.allowed_tools.tools"):
+        names = [tool["function"]["name"] for tool in given.get("tools") or ()]
     return {"mode": "ANY" if given.get("mode") == "required" else "VALIDATED", "allowedFunctionNames": names}
