@@ -7,16 +7,18 @@ from typing import Any
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.anthropic.messages import Conversation, conversation, leave_out_thinking
-from functions.providers.anthropic.parameters import NATIVE, PARAMETERS
+from functions.providers.anthropic.parameters import PARAMETERS
 from functions.providers.anthropic.response_format import Format, format_of
 from functions.providers.anthropic.thinking import Thinking, lacks_thinking, refused_sampling, thinking_of
 from functions.providers.anthropic.tools import is_forced, tool_choice, tools_of, unforced
+from functions.providers.parameters import ANTHROPICS
 from functions.providers.parts import max_output_tokens, not_taken, refuse_dropped, stop_sequences
 
 _DEFAULT_MAX_TOKENS = 16_384  # the wire wants a bound; this is gpt-4o's own
-_TAKEN = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind in ("sent", "emulated")) | NATIVE
+_TRANSLATED = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind in ("sent", "emulated"))
+_TAKEN = _TRANSLATED | ANTHROPICS
 _REFUSED = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind == "refused")
-_SENT_AS_THEY_ARE = NATIVE - {"output_config"} | {"top_k"}
+_SENT_AS_THEY_ARE = ANTHROPICS - {"output_config"} | {"top_k"}
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only", "priority": "auto"}
 

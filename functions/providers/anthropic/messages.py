@@ -4,12 +4,11 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
-
-import orjson
+from typing import Any
 
 from functions.gateway.errors import BadRequest
 from functions.providers.anthropic.content import Block, blocks_of, with_cache_control
+from functions.providers.calls import object_in
 
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _FOREIGN_THOUGHT = "__thought__"  # what follows it in an id is another provider's
@@ -151,14 +150,11 @@ def _tool_use(call: Mapping[str, Any], path: str) -> Block:
 
 
 def _input(function: Mapping[str, Any], path: str) -> dict[str, Any]:
-    try:
-        value: Any = orjson.loads(function["arguments"] or "{}")
-    except orjson.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
+    value = object_in(function["arguments"] or "{}")
+    if value is None:
         param = f"{path}.function.arguments"
         raise BadRequest(f"{param} must be a JSON object.", param=param)
-    return cast("dict[str, Any]", value)
+    return value
 
 
 def _tool_result(message: Mapping[str, Any], path: str) -> Block:

@@ -81,10 +81,3 @@ PARAMETERS: Mapping[str, Treatment] = {
     "metadata": Treatment("sent", "`metadata.user_id` alone, before `safety_identifier`"),
     "store": Treatment("dropped", "nothing is stored"),
 }
-
-# The Messages API's own parameters, GA and beta: https://platform.claude.com/docs/en/api/beta/messages/create. Those
-# that change what a token costs (`fallbacks`, `inference_geo`, `speed`) are dropped, as the ledger couldn't follow.
-NATIVE = frozenset({
-    "cache_control", "compaction", "container", "context_management", "diagnostics", "mcp_servers", "output_config",
-    "output_format", "thread",
-})  # fmt: skip

@@ -1,20 +1,19 @@
 """Google's generateContent wire. Source: https://ai.google.dev/api/generate-content"""
 
-import uuid
 from typing import Any
 
 import httpx2
 
 from functions.gateway.ports import Answer, ChatRequest, Deployment, EmbeddingRequest, Embeddings
+from functions.providers.calls import new_call_id
 from functions.providers.embedder import ProviderEmbedder
 from functions.providers.google.client import GoogleClient
 from functions.providers.google.decode import decode_answer
 from functions.providers.google.embeddings import decode_embeddings, encode_embeddings
 from functions.providers.google.encode import encode_request
-from functions.providers.google.malformed import malformed_requests
 from functions.providers.google.parameters import dropped_params
 from functions.providers.google.stream import GoogleStream
-from functions.providers.parts import refuse_custom_tools
+from functions.providers.parts import malformed_requests, refuse_custom_tools
 from functions.providers.upstream import ProviderUpstream
 
 
@@ -24,12 +23,13 @@ class GoogleWire:
     def encode(self, request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
         """Give the body."""
         refuse_custom_tools(request.body, "gemini")
-        with malformed_requests():
+        with malformed_requests("Google"):
             return encode_request(request, deployment)
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what is left out."""
-        return dropped_params(request, deployment)
+        with malformed_requests("Google"):
+            return dropped_params(request, deployment)
 
     def decode(self, body: dict[str, Any]) -> Answer:
         """Read a response."""
@@ -38,11 +38,6 @@ class GoogleWire:
     def stream_decoder(self) -> GoogleStream:
         """Start reading a stream of responses."""
         return GoogleStream(new_call_id)
-
-
-def new_call_id() -> str:
-    """Name a tool call that its model left without an id."""
-    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 class GoogleEmbeddings:

@@ -1,12 +1,10 @@
 """OpenAI's messages as Google's turns. Source: https://ai.google.dev/api/caching#Content"""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
-
-from pydantic_core import from_json
+from typing import Any
 
 from functions.gateway.errors import BadRequest
-from functions.providers.google.malformed import malformed_requests
+from functions.providers.calls import object_in
 from functions.providers.google.media import inline, media_part
 from functions.providers.google.signatures import (
     PLACEHOLDER,
@@ -17,7 +15,7 @@ from functions.providers.google.signatures import (
     restored,
     unsigned_id,
 )
-from functions.providers.parts import content_parts, plain_text
+from functions.providers.parts import content_parts, malformed_requests, plain_text
 
 _SYSTEM = ("system", "developer")
 # https://ai.google.dev/gemini-api/docs/function-calling#multimodal
@@ -49,7 +47,7 @@ def contents_of(messages: list[dict[str, Any]], capabilities: Mapping[str, Any])
             _add(turns, "user", late)
             late = []
         if role == "assistant":
-            with malformed_requests(path):
+            with malformed_requests("Google", path):
                 _add(turns, "model", _model_parts(message, path))
             names |= {call["id"]: call["function"]["name"] for call in message.get("tool_calls") or ()}
         elif role not in _SYSTEM:
@@ -153,7 +151,7 @@ def _audio(audio: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 def _function_call(call: Mapping[str, Any], path: str, index: int) -> dict[str, Any]:
     call_id, signature = unsigned_id(call["id"])
     function = call["function"]
-    arguments = _object(function["arguments"] or "{}")
+    arguments = object_in(function["arguments"] or "{}")
     if arguments is None:
         where = f"{path}.tool_calls[{index}].function.arguments"
         raise BadRequest(f"{where} is not a JSON object.", param=where)
@@ -195,19 +193,10 @@ def _result(text: str, message: Mapping[str, Any]) -> dict[str, Any]:
     A text goes under `output`, what the client marks with Anthropic's `is_error` under `error`, as Google documents
     (https://googleapis.github.io/python-genai/genai.html#genai.types.FunctionResponse.response).
     """
-    result = _object(text) if text.lstrip().startswith("{") else None
+    result = object_in(text) if text.lstrip().startswith("{") else None
     if message.get("is_error") and "error" not in (result or {}):
         return {"error": text if result is None else result}
     return {"output": text} if result is None else result
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """Parse a JSON object with its integers exact, or give nothing where it is none."""
-    try:
-        value: Any = from_json(text, allow_inf_nan=False)
-    except ValueError:
-        return None
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
 
 
 def _sign_foreign_calls(turns: list[dict[str, Any]]) -> None:

@@ -8,17 +8,11 @@ from functions.gateway.catalog import Model
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.google.contents import contents_of, system_parts
-from functions.providers.google.parameters import (
-    GENERATION_EXTRAS,
-    RENAMED,
-    REQUEST_EXTRAS,
-    camel,
-    dropped_params,
-    has_functions,
-)
+from functions.providers.google.parameters import RENAMED, dropped_params, has_functions
 from functions.providers.google.schema import google_schema
 from functions.providers.google.thinking import thinking_config
 from functions.providers.google.tools import tool_config, tools_of
+from functions.providers.parameters import GOOGLES, GOOGLES_GENERATION, camel
 from functions.providers.parts import max_output_tokens, refuse_dropped, stop_sequences
 
 _SERVICE_TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
@@ -155,7 +149,7 @@ def _add_extras(body: dict[str, Any], asked: Mapping[str, Any]) -> None:
                 raise BadRequest(f"{name} must be an object.", param=name)
             given = cast("dict[str, Any]", value)
             body[theirs] = {**body[theirs], **{camel(field): setting for field, setting in given.items()}}
-        elif theirs in REQUEST_EXTRAS:
+        elif theirs in GOOGLES:
             body[theirs] = value
-        elif theirs in GENERATION_EXTRAS:
+        elif theirs in GOOGLES_GENERATION:
             body["generationConfig"] = {**body["generationConfig"], theirs: value}

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from functions.gateway.errors import BadRequest, UpstreamError
-from functions.providers.google.malformed import malformed_requests
-from functions.providers.google.parameters import camel
 from functions.providers.google.schema import parameters_schema
+from functions.providers.parameters import camel
+from functions.providers.parts import malformed_requests
 
 _SERVED = frozenset({
     "googleSearch", "googleSearchRetrieval", "codeExecution", "urlContext", "fileSearch", "googleMaps", "computerUse",
@@ -94,6 +94,6 @@ def _named(choice: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(allowed, dict):
         raise BadRequest("tool_choice must name a function or allowed_tools.", param="tool_choice")
     given = cast("dict[str, Any]", allowed)
-    with malformed_requests("tool_choice.allowed_tools.tools"):
+    with malformed_requests("Google", "tool_choice.allowed_tools.tools"):
         names = [tool["function"]["name"] for tool in given.get("tools") or ()]
     return {"mode": "ANY" if given.get("mode") == "required" else "VALIDATED", "allowedFunctionNames": names}
