@@ -1,13 +1,9 @@
 """What the wires share about tool calls: their ids and their arguments."""
 
-import json
-import re
 import uuid
 from typing import Any, cast
 
-import orjson
-
-_LONG_NUMBER = re.compile(r"[0-9]{19}")
+from functions.gateway.exact_json import read_json
 
 
 def new_call_id() -> str:
@@ -18,9 +14,7 @@ def new_call_id() -> str:
 def object_in(text: str) -> dict[str, Any] | None:
     """Parse a JSON object, or give nothing where it is none. Integers keep all of their digits."""
     try:
-        value: Any = orjson.loads(text)
-        if _LONG_NUMBER.search(text):  # which the fast parser makes a float
-            value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = read_json(text)
+    except ValueError:
         return None
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None

@@ -61,7 +61,7 @@ class Treatment:
     """One parameter on one wire. `note` says as what it is sent, how it is emulated, or why it is not.
 
     `dropped` ones are left out and named in a header, or refused where the configuration says so; `refused` ones are
-    always a 400, because an answer without them would be a wrong one.
+    left to another model of the chain, because an answer without them would be a wrong one.
     """
 
     kind: Literal["sent", "emulated", "dropped", "refused"]

@@ -16,9 +16,9 @@ _TIERS = {"standard": "default", "priority": "priority"}
 
 
 def usage_of(usage: Mapping[str, Any]) -> Usage | None:
-    """Read the usage, or nothing where its counts are none."""
+    """Read the usage, or nothing where none is reported, or its counts are none."""
     with suppress(NoCount):
-        return _usage(usage)
+        return _usage(usage) if usage else None
     return None
 
 
