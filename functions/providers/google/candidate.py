@@ -8,8 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
+from functions.gateway.exact_json import write_json
 from functions.providers.google.finish import finish_reason, is_ordinary
 from functions.providers.google.grounding import annotations_of
 from functions.providers.google.partial_call import PartialCall, is_piece
@@ -148,7 +147,7 @@ class CandidateReader:
     def _append_call(self, part: Mapping[str, Any], delta: dict[str, Any]) -> None:
         call: Mapping[str, Any] = part["functionCall"]
         call_id = signed_id(call.get("id") or self._new_call_id(), part.get("thoughtSignature"))
-        function = {"name": call["name"], "arguments": orjson.dumps(call.get("args") or {}).decode()}
+        function = {"name": call["name"], "arguments": write_json(call.get("args") or {}).decode()}
         if further := _further(part, "functionCall"):
             self._mark(delta, {"tool_calls": self._counts.get("tool_calls", 0), **further})
         self._append(delta, "tool_calls", {"id": call_id, "type": "function", "function": function})

@@ -1,11 +1,11 @@
 """OpenAI's request as a generateContent request. Source: https://ai.google.dev/api/generate-content"""
 
-import json
 from collections.abc import Mapping
 from typing import Any, cast
 
 from functions.gateway.catalog import Model
 from functions.gateway.errors import BadRequest, UpstreamError
+from functions.gateway.exact_json import write_json
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.google.contents import contents_of, system_parts
 from functions.providers.google.parameters import RENAMED, dropped_params, has_functions
@@ -135,9 +135,7 @@ def _is_instructed(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) ->
 
 def _json_instruction(asked: Mapping[str, Any]) -> str:
     schema = _json_schema(asked)
-    return _AS_JSON.format(
-        f"value that fits the JSON Schema {json.dumps(schema, separators=(',', ':'))}" if schema else "object"
-    )
+    return _AS_JSON.format(f"value that fits the JSON Schema {write_json(schema).decode()}" if schema else "object")
 
 
 def _add_extras(body: dict[str, Any], asked: Mapping[str, Any]) -> None:

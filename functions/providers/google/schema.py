@@ -12,9 +12,8 @@ https://ai.google.dev/gemini-api/docs/structured-output#json_schema_support
 from collections.abc import Mapping
 from typing import Any, cast
 
-import orjson
-
 from functions.gateway.errors import BadRequest
+from functions.gateway.exact_json import write_json
 
 _OF_SCHEMAS = ("properties", "$defs", "definitions", "patternProperties")
 _LISTS = ("anyOf", "oneOf", "prefixItems", "allOf")
@@ -43,10 +42,7 @@ def parameters_schema(schema: Any, path: str) -> dict[str, Any]:
 
 def _is_plain(schema: dict[str, Any]) -> bool:
     """Say, at the price of one pass in C, whether nothing can need rewriting: most schemas are so."""
-    try:
-        text = orjson.dumps(schema)
-    except orjson.JSONEncodeError:  # such as a number over 64 bits
-        return False
+    text = write_json(schema)
     return not any(keyword in text for keyword in _REWRITTEN)
 
 

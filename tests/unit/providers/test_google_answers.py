@@ -52,6 +52,12 @@ def test_a_call_keeps_its_own_id_and_carries_its_signature() -> None:
     ]
 
 
+def test_integers_in_a_calls_arguments_stay_exact_whatever_their_size() -> None:
+    [call] = message_of({"functionCall": {"name": "look", "args": {"n": 2**64}}})["tool_calls"]
+
+    assert call["function"]["arguments"] == f'{{"n":{2**64}}}'
+
+
 def test_a_signature_of_a_text_says_where_the_text_ended() -> None:
     message = message_of({"text": "Yes", "thoughtSignature": "sig"})
 
@@ -186,6 +192,12 @@ def test_a_candidate_without_parts_spoils_no_other() -> None:
     choices = decode_answer(body, lambda: "").choices
 
     assert [choice["message"]["content"] for choice in choices] == ["Yes", None]
+
+
+def test_thinking_that_took_all_tokens_is_an_answer_that_was_cut_off() -> None:
+    choice = choice_of(response(finish="MAX_TOKENS"))
+
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("length", None)
 
 
 def test_a_text_that_is_empty_is_an_answer() -> None:
@@ -505,3 +517,13 @@ def test_arguments_in_pieces_are_put_together() -> None:
         {"place": "Boston", "list": [{"n": 1}, {"n": 2}], "a key": True},
         {},
     ]
+
+
+def test_a_signature_may_come_with_any_piece_of_a_call() -> None:
+    last = response({"functionCall": {}, "thoughtSignature": "sig", "partMetadata": {"a": 1}}, finish=None)
+
+    _, delta = deltas_of(piece(name="look", willContinue=True), last)
+
+    [call] = delta["tool_calls"]
+    assert call["id"] == "call_new__thought__sig"
+    assert delta["provider_specific_fields"]["gemini_parts"][0]["partMetadata"] == {"a": 1}
