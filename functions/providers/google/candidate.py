@@ -108,7 +108,8 @@ class CandidateReader:
             delta["reasoning_content"] = delta.get("reasoning_content", "") + text
             self._add_thought(text, delta)
         else:
-            self._place_media(delta)
+            if self._unplaced:
+                self._place_media(delta)
             self._texts.append(text)
             self._at += len(text)
             delta["content"] = delta.get("content", "") + text

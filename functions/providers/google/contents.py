@@ -18,6 +18,7 @@ from functions.providers.google.signatures import (
 from functions.providers.parts import content_parts, malformed_requests, plain_text
 
 _SYSTEM = ("system", "developer")
+_EXTENSIONS = frozenset({"thinking_blocks", "provider_specific_fields", "images", "audio"})  # of OpenAI's message
 # https://ai.google.dev/gemini-api/docs/function-calling#multimodal
 _TYPES_IN_RESULTS = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
 
@@ -47,9 +48,9 @@ def contents_of(messages: list[dict[str, Any]], capabilities: Mapping[str, Any])
             _add(turns, "user", late)
             late = []
         if role == "assistant":
-            with malformed_requests("Google", path):
-                _add(turns, "model", _model_parts(message, path))
-            names |= {call["id"]: call["function"]["name"] for call in message.get("tool_calls") or ()}
+            _add(turns, "model", _model_parts(message, path))
+            for call in message.get("tool_calls") or ():
+                names[call["id"]] = call["function"]["name"]
         elif role not in _SYSTEM:
             _add(turns, "user", _user_parts(message, path))
     if late:
@@ -91,9 +92,15 @@ def _model_parts(message: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
     content: Any = message.get("content")
     text: str = (content if isinstance(content, str) else plain_text(content)) or message.get("refusal") or ""
     calls = [_function_call(call, path, index) for index, call in enumerate(message.get("tool_calls") or ())]
+    if _EXTENSIONS.isdisjoint(message):
+        return [*([{"text": text}] if text else []), *calls]
+    with malformed_requests("Google", path):
+        return _restored_parts(message, text, calls)
+
+
+def _restored_parts(message: Mapping[str, Any], text: str, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the parts in the places that the message's extensions say they had."""
     media = _media_of(message)
-    if not message.get("thinking_blocks") and not message.get("provider_specific_fields"):
-        return [*([{"text": text}] if text else []), *media.values(), *calls]
     marks = [mark for mark in (_resolved(mark, media, calls) for mark in marks_of(message)) if mark]
     thoughts = interleaved(_thoughts(message), [mark for mark in marks if mark.get("thought")], thought=True)
     texts = interleaved(text, [mark for mark in marks if not mark.get("thought")])
@@ -120,9 +127,10 @@ def _resolved(
         case ("tool_calls", int(index)) if 0 <= index < len(calls):
             calls[index] = restored(calls[index], raw_of(mark))
             return None
+        case (_, int()) if entry in media:
+            return {"at": mark["at"], **restored(media.pop(entry), raw_of(mark))}
         case _:
-            part = media.pop(entry, None)
-            return None if part is None else {"at": mark["at"], **restored(part, raw_of(mark))}
+            return None
 
 
 def _thoughts(message: Mapping[str, Any]) -> str:

@@ -48,6 +48,8 @@ def blocked_prompt(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def placed(candidates: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
     """Give each candidate with its index: of those that say none, the first that is free."""
+    if len(candidates) == 1:
+        return [(candidates[0].get("index") or 0, candidates[0])]
     taken = {candidate.get("index") for candidate in candidates}
     free = (index for index in itertools.count() if index not in taken)
     given = ((candidate.get("index"), candidate) for candidate in candidates)
@@ -74,8 +76,9 @@ def extra_of(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def created_at(body: Mapping[str, Any]) -> int | None:
     """Give when an answer was made, in Unix seconds, where it says so."""
-    with suppress(ValueError, TypeError):
-        return int(datetime.fromisoformat(body["createTime"]).timestamp()) if "createTime" in body else None
+    if "createTime" in body:
+        with suppress(ValueError, TypeError):
+            return int(datetime.fromisoformat(body["createTime"]).timestamp())
     return None
 
 

@@ -288,8 +288,9 @@ def test_a_turn_of_geminis_comes_back_as_it_was(parts: list[dict[str, Any]]) -> 
 @pytest.mark.parametrize("entry", [{"images": 3}, {"tool_calls": -1}, {"tool_calls": "0"}, {"audio": [0]}])
 def test_a_mark_of_what_the_echo_has_lost_is_left_out(entry: dict[str, Any]) -> None:
     lost = {"provider_specific_fields": {"gemini_parts": [{"at": 1, "partMetadata": {"a": 1}, **entry}]}}
+    echo = {"role": "assistant", "content": "Yes", "images": [{"image_url": {"url": PNG}}], **lost}
 
-    assert encoded(ASKS, {"role": "assistant", "content": "Yes", **lost})["contents"][1]["parts"] == [{"text": "Yes"}]
+    assert encoded(ASKS, echo)["contents"][1]["parts"] == [{"text": "Yes"}, INLINE_PNG]
 
 
 @pytest.mark.parametrize(
