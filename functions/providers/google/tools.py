@@ -16,6 +16,8 @@ _SERVED = frozenset({
     "googleSearch", "googleSearchRetrieval", "codeExecution", "urlContext", "fileSearch", "googleMaps", "computerUse",
     "mcpServers", "retrieval", "enterpriseWebSearch",
 })  # fmt: skip
+# The client runs it, as it does functions: https://ai.google.dev/gemini-api/docs/computer-use
+_BESIDE_FUNCTIONS = frozenset({"computerUse"})
 _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 
 
@@ -35,9 +37,9 @@ def tools_of(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) -> list[
             served.append(_served(tool, path))
     if asked.get("web_search_options") is not None and not any("googleSearch" in tool for tool in served):
         served.append({"googleSearch": {}})
-    if functions and served and not capabilities.get("tool_combination"):
-        kinds = ", ".join(kind for tool in served for kind in tool)
-        raise UpstreamError("unsupported_content", f"tools: this model takes no functions beside {kinds}")
+    alone = sorted({kind for tool in served for kind in tool} - _BESIDE_FUNCTIONS)
+    if functions and alone and not capabilities.get("tool_combination"):
+        raise UpstreamError("unsupported_content", f"tools: this model takes no functions beside {', '.join(alone)}")
     return [{"functionDeclarations": functions}, *served] if functions else served
 
 
@@ -48,7 +50,7 @@ def tool_config(
     config: dict[str, Any] = {}
     if calling := _calling_config(asked, capabilities):
         config["functionCallingConfig"] = calling
-    if len(tools) > 1 and "functionDeclarations" in tools[0]:
+    if len(tools) > 1 and "functionDeclarations" in tools[0] and capabilities.get("tool_combination"):
         config["includeServerSideToolInvocations"] = True  # Google refuses the combination without it
     return config
 

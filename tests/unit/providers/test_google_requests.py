@@ -435,6 +435,13 @@ def test_functions_beside_googles_tools_are_for_a_model_that_takes_both(capabili
         encoded(tools=[LOOK, {"googleSearch": {}}], capabilities=capabilities)
 
 
+def test_functions_stand_beside_the_use_of_a_computer_with_every_model() -> None:
+    body = encoded(tools=[LOOK, {"computerUse": {}}], capabilities=GEMINI_2_5)
+
+    assert [kind for tool in body["tools"] for kind in tool] == ["functionDeclarations", "computerUse"]
+    assert "toolConfig" not in body
+
+
 @pytest.mark.parametrize(
     ("body", "where"),
     [
