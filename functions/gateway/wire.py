@@ -11,6 +11,7 @@ import orjson
 from events.spend import Usage
 from functions.gateway.checks import check_messages, check_tools
 from functions.gateway.errors import GatewayError
+from functions.gateway.exact_json import write_json
 from functions.gateway.legacy import is_legacy, modern, put_legacy
 from functions.gateway.ports import PASSED_HEADERS, Answer, ChatRequest, Chunk, EmbeddingRequest, Embeddings
 from functions.gateway.shapes import read_chat_body, read_embedding_body
@@ -98,7 +99,7 @@ def render_answer(
         "choices": answer.choices,
         "usage": render_usage(answer.usage or usage or Usage(), answer.usage_details),
     }
-    return orjson.dumps(completion | answer.extra)
+    return write_json(completion | answer.extra)
 
 
 def render_embeddings(embeddings: Embeddings, usage: Usage, *, model: str, encoding_format: str | None) -> bytes:
@@ -218,4 +219,4 @@ def _error(error: GatewayError) -> Mapping[str, Any]:
 
 
 def _event(data: Mapping[str, Any]) -> bytes:
-    return b"data: %b\n\n" % orjson.dumps(data)
+    return b"data: %b\n\n" % write_json(data)

@@ -1,21 +1,12 @@
 """What Anthropic's and Google's wires read alike from OpenAI's: contents and parameters."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import Any, cast
 
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import ChatRequest
-
-# What these values ask for is what happens anyway, so that leaving them out drops nothing.
-_WITHOUT_EFFECT: Mapping[str, Any] = {
-    "n": 1,
-    "logprobs": False,
-    "frequency_penalty": 0,
-    "presence_penalty": 0,
-    "store": False,
-    "logit_bias": {},
-    "service_tier": "auto",
-}
+from functions.providers.parameters import asked
 
 
 def content_parts(content: Any) -> list[dict[str, Any]]:
@@ -51,8 +42,7 @@ def max_output_tokens(body: Mapping[str, Any]) -> int | None:
 
 def not_taken(body: Mapping[str, Any], taken: Iterable[str]) -> tuple[str, ...]:
     """Name the parameters that ask for something a wire doesn't take, sorted."""
-    asked = {name for name, value in body.items() if value is not None and _WITHOUT_EFFECT.get(name, ...) != value}
-    return tuple(sorted(asked - set(taken)))
+    return tuple(sorted(set(asked(body)).difference(taken)))
 
 
 def refuse_dropped(request: ChatRequest, dropped: tuple[str, ...], provider: str) -> None:
@@ -60,6 +50,20 @@ def refuse_dropped(request: ChatRequest, dropped: tuple[str, ...], provider: str
     if dropped and not request.drop_params:
         message = f"{dropped[0]} is not supported by {provider}; leave it out, or set litellm_settings.drop_params."
         raise BadRequest(message, param=dropped[0], code="unsupported_parameter")
+
+
+@contextmanager
+def malformed_requests(provider: str, param: str | None = None) -> Generator[None]:
+    """Refuse what the edge lets pass unread, as OpenAI has no such field, and what has not the form it must have.
+
+    Raises `BadRequest`; `param` is the path of the field that is read here.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        field = param or "A field beyond OpenAI's own"
+        message = f"{field} does not have the form that {provider} takes: {error}."
+        raise BadRequest(message, param=param) from error
 
 
 def unsupported_part(part: Mapping[str, Any], provider: str) -> UpstreamError:

@@ -20,7 +20,7 @@ the tables that the code follows; a test fails when it is stale.
 - **sent**: the provider has it, under this name or another.
 - **emulated**: the provider has no such parameter, but the same is reached by other means.
 - **dropped**: left out, and named in `x-gateway-dropped-params`; a 400 where `litellm_settings.drop_params` is false.
-- **refused**: always a 400, because an answer without it would be a wrong one.
+- **refused**: left to another model of the chain, because an answer without it would be a wrong one.
 
 Parameters that stand in no row pass through to the provider whose they are: all unknown ones to OpenAI and compatible
 servers, those that their own API documents to Anthropic and Google. What a single model takes is in the

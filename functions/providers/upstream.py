@@ -7,9 +7,9 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, Protocol
 
 import httpx2
-import orjson
 
 from functions.gateway.errors import UpstreamError
+from functions.gateway.exact_json import read_json
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
 from functions.providers.refusals import is_error, refused_in_band, unreadable
 from functions.providers.sse import DataFramer
@@ -159,8 +159,8 @@ def _decoded(decoder: StreamDecoder, data: bytes) -> list[Chunk]:
 def json_object(content: bytes) -> dict[str, Any]:
     """Parse one JSON object that is no error. Raises `UpstreamError`."""
     try:
-        value: Any = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
+        value = read_json(content)
+    except ValueError as error:
         raise unreadable(content) from error
     if is_error(value):
         raise refused_in_band(value)

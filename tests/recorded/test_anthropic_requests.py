@@ -9,11 +9,12 @@ import pytest
 
 from functions.bootstrap import load_catalog
 from functions.gateway.catalog import Model
+from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.gateway.wire import parse_chat_request
 from functions.providers.anthropic import anthropic_upstream
 from tests import builders
-from tests.recorded.anthropic_differences import DIFFERENCES
+from tests.recorded.anthropic_differences import DIFFERENCES, REFUSED
 from tests.recorded.anthropic_requests import canonical, chat_body
 from tests.recorded.exchanges import Exchange, recorded
 from tests.recorded.fields import leaves, place
@@ -60,7 +61,11 @@ def differences(ours: Any, theirs: Any) -> Iterator[str]:
 
 
 def answered(cassettes: Path) -> list[Exchange]:
-    return [exchange for exchange in recorded(cassettes, "anthropic", "messages") if exchange.is_ok]
+    return [
+        exchange
+        for exchange in recorded(cassettes, "anthropic", "messages")
+        if exchange.is_ok and exchange.id not in REFUSED
+    ]
 
 
 async def test_every_recorded_request_is_sent_as_it_was(cassettes: Path) -> None:
@@ -72,6 +77,15 @@ async def test_every_recorded_request_is_sent_as_it_was(cassettes: Path) -> None
             found[exchange.id] = places
 
     assert found == {exchange: set(places) for exchange, places in DIFFERENCES.items()}
+
+
+async def test_what_can_not_be_billed_is_left_to_another_model(cassettes: Path) -> None:
+    refused = [exchange for exchange in recorded(cassettes, "anthropic", "messages") if exchange.id in REFUSED]
+
+    assert {exchange.id for exchange in refused} == REFUSED.keys()
+    for exchange in refused:
+        with pytest.raises(UpstreamError, match="billed"):
+            await sent(exchange)
 
 
 async def test_the_clients_betas_are_sent(cassettes: Path) -> None:

@@ -1,18 +1,16 @@
 """Anthropic's Messages wire. Source: https://platform.claude.com/docs/en/api/messages"""
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
 
-from functions.gateway.errors import BadRequest
 from functions.gateway.ports import Answer, ChatRequest, Deployment
 from functions.providers.anthropic.betas import beta_headers
 from functions.providers.anthropic.decode import decode_answer
 from functions.providers.anthropic.encode import dropped_params, encode_request
 from functions.providers.anthropic.stream import AnthropicStream
-from functions.providers.parts import refuse_custom_tools
+from functions.providers.parts import malformed_requests, refuse_custom_tools
 from functions.providers.sdk import SdkClient
 from functions.providers.upstream import ProviderUpstream
 
@@ -24,18 +22,18 @@ class AnthropicWire:
 
     def encode(self, request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
         """Give the body."""
-        with malformed_requests():
+        with malformed_requests("Anthropic"):
             refuse_custom_tools(request.body, "anthropic")
             return encode_request(request, deployment)
 
     def headers(self, request: ChatRequest, body: Mapping[str, Any]) -> Mapping[str, str]:
         """Name the betas that the client, or the body, asks for."""
-        with malformed_requests():
+        with malformed_requests("Anthropic"):
             return beta_headers(request, body)
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what is left out."""
-        with malformed_requests():
+        with malformed_requests("Anthropic"):
             return dropped_params(request, deployment)
 
     def decode(self, body: dict[str, Any]) -> Answer:
@@ -45,17 +43,6 @@ class AnthropicWire:
     def stream_decoder(self) -> AnthropicStream:
         """Start reading a stream of message events."""
         return AnthropicStream()
-
-
-@contextmanager
-def malformed_requests() -> Generator[None]:
-    """Refuse what the edge lets pass unread, as OpenAI has no such field, and what has not the form it must have."""
-    try:
-        yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise BadRequest(
-            f"A field beyond OpenAI's own does not have the form that Anthropic takes: {error}."
-        ) from error
 
 
 def anthropic_upstream(http: httpx2.AsyncClient) -> ProviderUpstream:

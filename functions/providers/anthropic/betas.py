@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from functions.gateway.ports import ChatRequest
+from functions.providers.parts import malformed_requests
 
 HEADER = "anthropic-beta"
 
@@ -16,7 +17,6 @@ _OF_PARAMETER = {
     "thread": "message-threads-2026-08-12",
 }
 _OF_TOOL = {
-    "advisor_20260301": "advisor-tool-2026-03-01",
     "computer_20251124": "computer-use-2025-11-24",
     "computer_20250124": "computer-use-2025-01-24",
     "mcp_toolset": "mcp-client-2025-11-20",
@@ -45,9 +45,10 @@ def beta_headers(request: ChatRequest, body: Mapping[str, Any]) -> dict[str, str
 def _needed(body: Mapping[str, Any]) -> Iterator[str]:
     yield from (beta for name, beta in _OF_PARAMETER.items() if name in body)
     yield from (_OF_TOOL[tool["type"]] for tool in body.get("tools") or () if tool.get("type") in _OF_TOOL)
-    management: Mapping[str, Any] = body.get("context_management") or {}
-    for edit in management.get("edits") or ():
-        yield _OF_COMPACTING if str(edit.get("type")).startswith("compact_") else _OF_EDITING
+    with malformed_requests("Anthropic", "context_management"):
+        management: Mapping[str, Any] = body.get("context_management") or {}
+        kinds = [str(edit.get("type")) for edit in management.get("edits") or ()]
+    yield from (_OF_COMPACTING if kind.startswith("compact_") else _OF_EDITING for kind in kinds)
     container: Any = body.get("container")
     if isinstance(container, dict) and "skills" in container:
         yield _OF_SKILLS

@@ -6,12 +6,18 @@ Source: https://platform.claude.com/docs/en/api/messages/create#response
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import orjson
-
+from functions.gateway.exact_json import write_json
 from functions.providers.anthropic.response_format import ANSWER_TOOL
 
 _THINKING = ("thinking", "redacted_thinking")
 _ORDER = {"thinking": 0, "redacted_thinking": 0, "text": 1, "tool_use": 2}
+# What an echo gives back of each without the whole block; a direct call is what a call without a caller is.
+_FIELDS = {
+    "thinking": {"type", "thinking", "signature"},
+    "redacted_thinking": {"type", "data"},
+    "text": {"type", "text", "citations"},
+    "tool_use": {"type", "id", "name", "input", "caller"},
+}
 _CITED_PAGES = ("web_search_result_location", "search_result_location")
 # https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons
 _FINISH_REASONS = {
@@ -56,7 +62,7 @@ def reasoning_of(blocks: Iterable[Block]) -> str:
 
 def call_of(block: Block) -> dict[str, Any]:
     """Give a tool call."""
-    arguments = orjson.dumps(block["input"]).decode()
+    arguments = write_json(block.get("input") or {}).decode()
     return {"id": block["id"], "type": "function", "function": {"name": block["name"], "arguments": arguments}}
 
 
@@ -99,7 +105,7 @@ def _is_plain(blocks: Sequence[Block]) -> bool:
     known = [rank for rank in ranks if rank is not None]
     if len(known) < len(ranks) or known != sorted(known) or known.count(_ORDER["text"]) > 1:
         return False
-    return all(not block.get("citations") and _is_direct(block) for block in blocks)
+    return all(not block.get("citations") and _is_direct(block) and _is_known(block) for block in blocks)
 
 
 def _is_direct(block: Block) -> bool:
@@ -107,10 +113,14 @@ def _is_direct(block: Block) -> bool:
     return caller.get("type", "direct") == "direct"
 
 
+def _is_known(block: Block) -> bool:
+    return {name for name, value in block.items() if value is not None} <= _FIELDS[block["type"]]
+
+
 def _text(block: Block) -> str:
     if is_answer(block):
-        return orjson.dumps(block["input"]).decode()
-    return block["text"] if block.get("type") == "text" else ""
+        return write_json(block.get("input") or {}).decode()
+    return (block.get("text") or "") if block.get("type") == "text" else ""
 
 
 def _annotations(blocks: Iterable[Block]) -> list[dict[str, Any]]:

@@ -17,26 +17,31 @@ _KEPT = ("cache_control", "citations", "title", "context")
 
 # Parts of Anthropic's own, which OpenAI has no word for, pass as they are.
 NATIVE_PARTS = frozenset({
-    "document", "image", "search_result", "container_upload", "tool_reference", "tool_addition", "tool_removal",
+    "document", "search_result", "container_upload", "tool_reference", "tool_addition", "tool_removal",
 })  # fmt: skip
 
 Block = dict[str, Any]
 
 
 def blocks_of(content: Any, path: str) -> list[Block]:
-    """Give a message's content as blocks; empty texts are left out, as the API refuses them."""
+    """Give a message's content as blocks; empty texts are left out, as the API refuses them.
+
+    What is to be cached up to one of them is cached up to the block before it.
+    """
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     parts: list[dict[str, Any]] = content or []
-    return [
-        _block(part, f"{path}[{position}]")
-        for position, part in enumerate(parts)
-        if part.get("type") != "text" or part["text"]
-    ]
+    blocks: list[Block] = []
+    for position, part in enumerate(parts):
+        if part.get("type") == "text" and not part["text"]:
+            blocks = with_cache_control(blocks, part)
+        else:
+            blocks.append(_block(part, f"{path}[{position}]"))
+    return blocks
 
 
 def with_cache_control(blocks: list[Block], holder: Mapping[str, Any]) -> list[Block]:
-    """Mark the last block, where a whole message asks to be cached."""
+    """Mark the last block, where what holds the blocks asks to be cached."""
     mark = holder.get("cache_control")
     return [*blocks[:-1], {**blocks[-1], "cache_control": mark}] if mark and blocks else blocks
 

@@ -14,6 +14,7 @@ def decode_answer(body: Mapping[str, Any]) -> Answer:
     if body.get("type") != "message":
         raise UpstreamError("invalid_response", f"not a message but {body.get('type')!r}")
     blocks: list[dict[str, Any]] = body["content"]
+    usage: Mapping[str, Any] = body.get("usage") or {}
     refuse_nothing(body.get("stop_reason"), is_empty=not blocks)
     message: dict[str, Any] = {"role": "assistant", "content": text_of(blocks) or None}
     if calls := [call_of(block) for block in blocks if is_call(block)]:
@@ -22,14 +23,14 @@ def decode_answer(body: Mapping[str, Any]) -> Answer:
         message["content"] = ""
     if thinking := reasoning_of(blocks):
         message["reasoning_content"] = thinking
-    message |= extensions_of(blocks, said_of(body, body["usage"]))
+    message |= extensions_of(blocks, said_of(body, usage))
     choice = {"index": 0, "message": message, "finish_reason": finish_reason(body.get("stop_reason"), blocks)}
     return Answer(
         choices=[choice],
-        usage=usage_of(body["usage"]),
+        usage=usage_of(usage),
         response_id=body.get("id"),
         response_model=body.get("model"),
-        extra=tier_of(body["usage"]),
+        extra=tier_of(usage),
     )
 
 

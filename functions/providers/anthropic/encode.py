@@ -4,19 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from functions.gateway.errors import BadRequest, UpstreamError
+from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.anthropic.messages import Conversation, conversation, leave_out_thinking
-from functions.providers.anthropic.parameters import NATIVE, PARAMETERS
+from functions.providers.anthropic.parameters import PARAMETERS
 from functions.providers.anthropic.response_format import Format, format_of
 from functions.providers.anthropic.thinking import Thinking, lacks_thinking, refused_sampling, thinking_of
 from functions.providers.anthropic.tools import is_forced, tool_choice, tools_of, unforced
-from functions.providers.parts import max_output_tokens, not_taken, refuse_dropped, stop_sequences
+from functions.providers.parameters import ANTHROPICS
+from functions.providers.parts import malformed_requests, max_output_tokens, not_taken, refuse_dropped, stop_sequences
 
 _DEFAULT_MAX_TOKENS = 16_384  # the wire wants a bound; this is gpt-4o's own
-_TAKEN = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind in ("sent", "emulated")) | NATIVE
+_TRANSLATED = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind in ("sent", "emulated"))
+_TAKEN = _TRANSLATED | ANTHROPICS
 _REFUSED = frozenset(name for name, treatment in PARAMETERS.items() if treatment.kind == "refused")
-_SENT_AS_THEY_ARE = NATIVE - {"output_config"} | {"top_k"}
+_SENT_AS_THEY_ARE = ANTHROPICS - {"output_config"} | {"top_k"}
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 _TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only", "priority": "auto"}
 
@@ -74,9 +76,10 @@ def _plan(body: Mapping[str, Any], deployment: Deployment) -> _Plan:
         dropped.add("service_tier")
     limit = _limit(asked, deployment)
     choice = tool_choice(asked)
-    thinking = thinking_of(asked, capabilities, max_tokens=limit, is_forced=is_forced(choice))
+    with malformed_requests("Anthropic", "thinking"):
+        thinking = thinking_of(asked, capabilities, max_tokens=limit, is_forced=is_forced(choice))
     lost: frozenset[str] = frozenset()
-    if thinking.budget and lacks_thinking(asked["messages"]):
+    if thinking.budget and lacks_thinking(conversation(asked["messages"], takes_mid_system=False).turns):
         lost = frozenset(name for name in ("thinking", "reasoning_effort") if name in asked)
         thinking = Thinking()
     dropped |= thinking.dropped | refused_sampling(asked, capabilities, thinking)
@@ -87,12 +90,11 @@ def _plan(body: Mapping[str, Any], deployment: Deployment) -> _Plan:
 
 
 def _refuse(body: Mapping[str, Any], dropped: set[str]) -> None:
-    """Refuse what an answer without it would be wrong for; text alone is what comes anyway."""
+    """Leave what an answer without it would be wrong for to another model; text alone is what comes anyway."""
     for name in sorted(_REFUSED & dropped):
-        if body[name] == ["text"]:
-            dropped.discard(name)
-            continue
-        raise BadRequest(f"{name} is not supported by Anthropic: it answers in text.", param=name)
+        if body[name] and body[name] != ["text"]:
+            raise UpstreamError("unsupported_content", f"{name} is not supported by anthropic, which answers in text")
+        dropped.discard(name)
 
 
 def _thinks_unasked(thinking: Thinking, capabilities: Mapping[str, Any]) -> bool:
@@ -116,8 +118,15 @@ def _check_prefill(talk: Conversation, deployment: Deployment) -> None:
     if deployment.model.capabilities.get("assistant_prefill") is False:
         message = f"{deployment.name} can't continue an assistant message; end the conversation with a user message"
         raise UpstreamError("unsupported_content", message)
-    if last["content"][-1]["type"] == "text":  # the API refuses white space at the end of a prefill
-        last["content"][-1] = {**last["content"][-1], "text": last["content"][-1]["text"].rstrip()}
+    _end_in_words(last["content"])
+
+
+def _end_in_words(content: list[dict[str, Any]]) -> None:
+    """Leave out the white space at the end of a prefill, which the API refuses."""
+    while len(content) > 1 and content[-1]["type"] == "text" and not content[-1]["text"].strip():
+        content.pop()
+    if content[-1]["type"] == "text":
+        content[-1] = {**content[-1], "text": content[-1]["text"].rstrip()}
 
 
 def _settings(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +173,8 @@ def _output_config(plan: _Plan, answer: Format) -> dict[str, Any]:
         output["format"] = answer.native
     if plan.thinking.effort is not None:
         output["effort"] = plan.thinking.effort
-    return output | (plan.asked.get("output_config") or {})
+    with malformed_requests("Anthropic", "output_config"):
+        return output | (plan.asked.get("output_config") or {})
 
 
 def _system(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:

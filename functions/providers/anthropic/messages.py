@@ -4,17 +4,17 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
-
-import orjson
+from typing import Any
 
 from functions.gateway.errors import BadRequest
 from functions.providers.anthropic.content import Block, blocks_of, with_cache_control
+from functions.providers.calls import object_in
+from functions.providers.parts import malformed_requests
 
 _TOOL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _FOREIGN_THOUGHT = "__thought__"  # what follows it in an id is another provider's
 _SYSTEM_ROLES = ("system", "developer")
-_THINKING = ("thinking", "redacted_thinking")
+THINKING = ("thinking", "redacted_thinking")
 _NOTHING_SAID = "."  # the API wants a first turn of the user's, with some text
 
 Turn = dict[str, Any]
@@ -40,13 +40,16 @@ def conversation(messages: Sequence[Mapping[str, Any]], *, takes_mid_system: boo
     are_named = _are_named(messages)
     for position, message in enumerate(messages):
         path = f"messages[{position}]"
+        with malformed_requests("Anthropic", path):
+            blocks = _blocks(message, path)
+            if _is_blank(blocks):
+                continue
         if message["role"] in _SYSTEM_ROLES:
-            blocks = with_cache_control(blocks_of(message["content"], f"{path}.content"), message)
             (pending if takes_mid_system and talk.turns else talk.system).extend(blocks)
             continue
         if message["role"] == "assistant":
             _place_system(talk, pending)
-        _add(talk.turns, message, path, is_named=are_named)
+        _add(talk.turns, message, blocks, is_named=are_named)
     _place_system(talk, pending)
     _begin_with_user(talk)
     return talk
@@ -60,8 +63,8 @@ def leave_out_thinking(talk: Conversation) -> None:
     """
     for turn in talk.turns:
         if turn["role"] == "assistant":
-            said = [block for block in turn["content"] if block["type"] not in _THINKING]
-            turn["content"] = said or turn["content"]
+            said = [block for block in turn["content"] if block["type"] not in THINKING]
+            turn["content"] = turn["content"] if _is_blank(said) else said
 
 
 def _place_system(talk: Conversation, pending: list[Block]) -> None:
@@ -85,14 +88,22 @@ def _begin_with_user(talk: Conversation) -> None:
         talk.turns.insert(0, {"role": "user", "content": [{"type": "text", "text": _NOTHING_SAID}]})
 
 
-def _add(turns: list[Turn], message: Mapping[str, Any], path: str, *, is_named: bool) -> None:
+def _is_blank(blocks: Iterable[Block]) -> bool:
+    """Say whether there is nothing but white space.
+
+    The API refuses a message of that ("text content blocks must contain non-whitespace text"), and takes it beside
+    other blocks.
+    """
+    return all(block["type"] == "text" and not block["text"].strip() for block in blocks)
+
+
+def _add(turns: list[Turn], message: Mapping[str, Any], blocks: list[Block], *, is_named: bool) -> None:
     role = "assistant" if message["role"] == "assistant" else "user"
-    blocks = _blocks(message, path)
-    if is_named and message.get("name") and role == "user":
+    if is_named and message.get("name") and message["role"] == "user":
         blocks = [{"type": "text", "text": f"{message['name']}:"}, *blocks]
     if turns and turns[-1]["role"] == role:
         turns[-1]["content"] += blocks
-    elif blocks:
+    else:
         turns.append({"role": role, "content": blocks})
 
 
@@ -119,13 +130,15 @@ def _said(message: Mapping[str, Any], path: str) -> list[Block]:
     extra: Mapping[str, Any] = message.get("provider_specific_fields") or {}
     kept: list[Block] = extra.get("content_blocks") or []
     if kept and _is_the_same(kept, content, calls):
-        return [*kept]
+        return [block for block in kept if block.get("type") != "text" or block["text"]]
+    if not content and message.get("refusal"):
+        content = [{"type": "text", "text": message["refusal"]}]
     return [*_own_thinking(message, calls), *content, *calls]
 
 
 def _is_the_same(kept: list[Block], content: list[Block], calls: list[Block]) -> bool:
     """Say whether the provider's own blocks still say what the message says: a client may have edited it."""
-    texts = "".join(block["text"] for block in kept if block.get("type") == "text")
+    texts = "".join(block.get("text") or "" for block in kept if block.get("type") == "text")
     ids = [block["id"] for block in kept if block.get("type") == "tool_use"]
     return texts == "".join(block.get("text") or "" for block in content) and ids == [call["id"] for call in calls]
 
@@ -138,7 +151,7 @@ def _own_thinking(message: Mapping[str, Any], calls: list[Block]) -> list[Block]
     return [
         {name: block[name] for name in ("type", "thinking", "signature", "data") if name in block}
         for block in given
-        if block.get("type") in _THINKING and (block.get("signature") or block.get("data"))
+        if block.get("type") in THINKING and (block.get("signature") or block.get("data"))
     ]
 
 
@@ -151,14 +164,11 @@ def _tool_use(call: Mapping[str, Any], path: str) -> Block:
 
 
 def _input(function: Mapping[str, Any], path: str) -> dict[str, Any]:
-    try:
-        value: Any = orjson.loads(function["arguments"] or "{}")
-    except orjson.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
+    value = object_in(function["arguments"] or "{}")
+    if value is None:
         param = f"{path}.function.arguments"
         raise BadRequest(f"{param} must be a JSON object.", param=param)
-    return cast("dict[str, Any]", value)
+    return value
 
 
 def _tool_result(message: Mapping[str, Any], path: str) -> Block:

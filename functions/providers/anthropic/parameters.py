@@ -38,8 +38,9 @@ PARAMETERS: Mapping[str, Treatment] = {
     "frequency_penalty": Treatment("dropped", "no such parameter"),
     "tools": Treatment(
         "sent",
-        "`tools`: `parameters` as `input_schema`. Tools with a `type` of Anthropic's own pass as they are. In a strict "
-        "tool what its grammar can't hold (`minimum`, `maxLength`, …) moves into the description",
+        "`tools`: `parameters` as `input_schema`. Tools with a `type` of Anthropic's own pass as they are, but for "
+        "the advisor, whose tokens have other prices: it is left to another model. In a strict tool what its grammar "
+        "can't hold (`minimum`, `maxLength`, …) moves into the description",
     ),
     "tool_choice": Treatment(
         "sent",
@@ -67,7 +68,7 @@ PARAMETERS: Mapping[str, Treatment] = {
         "and the model insists on them. Thinking blocks are left out where the request doesn't think",
     ),
     "verbosity": Treatment("dropped", "no such parameter"),
-    "modalities": Treatment("refused", "text alone asks for nothing; another modality can't be answered"),
+    "modalities": Treatment("refused", "text alone, or nothing, asks for nothing; another modality can't be answered"),
     "audio": Treatment("refused", "there is no audio output"),
     "prediction": Treatment("dropped", "no such parameter; it changes the speed, not the answer"),
     "web_search_options": Treatment("sent", "the server tool `web_search`; the context's size bounds `max_uses`"),
@@ -81,10 +82,3 @@ PARAMETERS: Mapping[str, Treatment] = {
     "metadata": Treatment("sent", "`metadata.user_id` alone, before `safety_identifier`"),
     "store": Treatment("dropped", "nothing is stored"),
 }
-
-# The Messages API's own parameters, GA and beta: https://platform.claude.com/docs/en/api/beta/messages/create. Those
-# that change what a token costs (`fallbacks`, `inference_geo`, `speed`) are dropped, as the ledger couldn't follow.
-NATIVE = frozenset({
-    "cache_control", "compaction", "container", "context_management", "diagnostics", "mcp_servers", "output_config",
-    "output_format", "thread",
-})  # fmt: skip

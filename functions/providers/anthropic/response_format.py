@@ -8,6 +8,7 @@ import orjson
 
 from functions.gateway.errors import BadRequest
 from functions.providers.anthropic.schema import strict_schema
+from functions.providers.parts import malformed_requests
 
 ANSWER_TOOL = "json_tool_call"  # LiteLLM's name for a tool whose input is the answer
 _ANY_OBJECT = {"type": "object", "additionalProperties": True}
@@ -38,7 +39,8 @@ def format_of(asked: Mapping[str, Any], capabilities: Mapping[str, Any], *, can_
         case "json_schema":
             schema = _schema(wanted)
             if capabilities.get("native_structured_output") is not False:
-                return Format(native={"type": "json_schema", "schema": strict_schema(schema)})
+                with malformed_requests("Anthropic", "response_format.json_schema.schema"):
+                    return Format(native={"type": "json_schema", "schema": strict_schema(schema)})
         case "json_object":
             schema = None
         case kind:

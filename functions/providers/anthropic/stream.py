@@ -6,13 +6,16 @@ Source: https://platform.claude.com/docs/en/build-with-claude/streaming
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from functions.gateway.errors import UpstreamError
+from functions.gateway.exact_json import read_json, write_json
 from functions.gateway.ports import Chunk
 from functions.providers.anthropic.blocks import extensions_of, finish_reason, is_answer, is_call
 from functions.providers.anthropic.decode import refuse_nothing, said_of
 from functions.providers.anthropic.usage import tier_of, usage_of
+
+_AFTER_THE_START = frozenset({
+    "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop",
+})  # fmt: skip
 
 
 class AnthropicStream:
@@ -34,9 +37,12 @@ class AnthropicStream:
 
     def decode(self, event: dict[str, Any]) -> list[Chunk]:
         """Give the chunks of an event; pings, unknown events and what follows the end have none."""
+        kind = event.get("type")
         if self.is_complete:
             return []
-        match event.get("type"):
+        if not self._message and kind in _AFTER_THE_START:
+            raise UpstreamError("broken_stream", f"{kind} came before the message had begun")
+        match kind:
             case "content_block_delta":
                 return self._block_delta(event["index"], event["delta"])
             case "content_block_start":
@@ -49,7 +55,7 @@ class AnthropicStream:
                 return self._delta(event)
             case "message_stop":
                 self.is_complete = True
-                return self._end()
+                return [] if self._has_ended else self._end()
             case _:
                 return []
 
@@ -64,7 +70,7 @@ class AnthropicStream:
                 return []
             raise UpstreamError("broken_stream", "another message began before the first had ended")
         self._message = {name: value for name, value in message.items() if name != "usage"}
-        self._usage = dict(message["usage"])
+        self._usage = dict(message.get("usage") or {})
         self._extra = tier_of(self._usage)
         chunk = self._chunk({"role": "assistant", "content": None})
         chunk.usage = usage_of(self._usage)
@@ -83,9 +89,9 @@ class AnthropicStream:
                 function = {"name": content["name"], "arguments": ""}
                 call = {"index": self._calls[index], "id": content["id"], "type": "function", "function": function}
                 return [self._chunk({"tool_calls": [call]})]
-            case "text" if content["text"]:
+            case "text" if content.get("text"):
                 return [self._text(content["text"])]
-            case "thinking" if content["thinking"]:
+            case "thinking" if content.get("thinking"):
                 return [self._chunk({"reasoning_content": content["thinking"]})]
             case _:
                 return []
@@ -94,11 +100,11 @@ class AnthropicStream:
         block = self._blocks[index]
         block.add(delta)
         match delta.get("type"):
-            case "text_delta" if delta["text"]:
+            case "text_delta" if delta.get("text"):
                 return [self._text(delta["text"])]
-            case "thinking_delta" if delta["thinking"]:
+            case "thinking_delta" if delta.get("thinking"):
                 return [self._chunk({"reasoning_content": delta["thinking"]})]
-            case "input_json_delta" if delta["partial_json"]:
+            case "input_json_delta" if delta.get("partial_json"):
                 return self._input(index, delta["partial_json"])
             case _:
                 return []
@@ -108,7 +114,7 @@ class AnthropicStream:
         block = self._blocks[index]
         if block.has_input or block.content.get("type") != "tool_use":
             return []
-        return self._input(index, orjson.dumps(block.content["input"]).decode())
+        return self._input(index, write_json(block.content.get("input") or {}).decode())
 
     def _input(self, index: int, partial_json: str) -> list[Chunk]:
         if index in self._calls:
@@ -127,13 +133,11 @@ class AnthropicStream:
         self._extra |= tier_of(self._usage)
         beside = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
         self._message |= beside | event["delta"]
-        if event["delta"].get("stop_reason") is not None:
+        if event["delta"].get("stop_reason") is not None and not self._has_ended:
             return self._end()
         return [Chunk(choices=[], usage=usage_of(self._usage))]
 
     def _end(self) -> list[Chunk]:
-        if self._has_ended:
-            return []
         self._has_ended = True
         blocks = [block.whole() for _, block in sorted(self._blocks.items())]
         stop_reason = self._message.get("stop_reason")
@@ -184,6 +188,6 @@ class _Block:
 def _parsed(text: str) -> Any:
     """Parse a tool's input; one that was cut off or is no JSON stays a text."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return read_json(text)
+    except ValueError:
         return text

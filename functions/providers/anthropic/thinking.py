@@ -7,10 +7,10 @@ https://platform.claude.com/docs/en/build-with-claude/thinking-troubleshooting
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 from functions.gateway.errors import BadRequest
+from functions.providers.anthropic.messages import THINKING
 
 LEAST_BUDGET = 1024  # tokens; the API refuses less
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -47,7 +47,7 @@ def thinking_of(
 
     The API refuses to think where a tool is forced, so that thinking yields there. Raises `BadRequest`.
     """
-    names = frozenset(name for name in ("thinking", "reasoning_effort") if asked.get(name) is not None)
+    names = frozenset(name for name in ("thinking", "reasoning_effort") if asked.get(name) not in (None, {}))
     if not names:
         return Thinking()
     _check_effort(asked.get("reasoning_effort"))
@@ -150,23 +150,16 @@ def refused_sampling(asked: Mapping[str, Any], capabilities: Mapping[str, Any], 
     return frozenset(refused)
 
 
-def lacks_thinking(messages: Sequence[Mapping[str, Any]]) -> bool:
-    """Say whether the turn that goes on began without its thinking blocks, or with a prefill.
+def lacks_thinking(turns: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether the turn that goes on would be sent without its thinking blocks, or with a prefill.
 
     With a budget the API wants the blocks of the turn's first message back, and takes no prefill; a client that echoes
     only text and calls has lost them: https://platform.claude.com/docs/en/build-with-claude/extended-thinking
     """
-    said = [message for message in messages if message["role"] not in ("system", "developer")]
-    asked = list(takewhile(lambda message: message["role"] == "user", reversed(said)))
-    before = said[: len(said) - len(asked)]
-    if not before or (before[-1]["role"] == "assistant" and asked):
-        return False
-    turn = takewhile(lambda message: message["role"] in ("assistant", "tool"), reversed(before))
-    *_, first = [message for message in turn if message["role"] == "assistant"]
-    return not _begins_with_thinking(first)
-
-
-def _begins_with_thinking(message: Mapping[str, Any]) -> bool:
-    extra: Mapping[str, Any] = message.get("provider_specific_fields") or {}
-    blocks: Sequence[Mapping[str, Any]] = extra.get("content_blocks") or message.get("thinking_blocks") or ()
-    return bool(blocks) and blocks[0].get("type") in ("thinking", "redacted_thinking")
+    first: Mapping[str, Any] | None = None
+    for turn in reversed(turns):
+        if turn["role"] == "assistant":
+            first = turn
+        elif turn["role"] == "user" and not any(block["type"] == "tool_result" for block in turn["content"]):
+            break
+    return first is not None and first["content"][0]["type"] not in THINKING

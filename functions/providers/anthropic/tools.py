@@ -5,6 +5,7 @@ from typing import Any
 
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.providers.anthropic.schema import input_schema
+from functions.providers.parts import malformed_requests
 
 _CHOICES = {"auto": {"type": "auto"}, "required": {"type": "any"}, "none": {"type": "none"}}
 _FORCING = ("any", "tool")
@@ -12,6 +13,7 @@ _FORCING = ("any", "tool")
 _KEPT = (
     "cache_control", "defer_loading", "allowed_callers", "input_examples", "eager_input_streaming",
 )  # fmt: skip
+_ADVISOR = "advisor_"  # another model's tokens, at its own prices: the ledger has one model for an answer
 _SEARCH = "web_search_20250305"  # the version that every model takes
 _SEARCHES = {"low": 1, "medium": 5, "high": 10}  # `search_context_size` as LiteLLM reads it
 
@@ -23,9 +25,9 @@ def tools_of(asked: Mapping[str, Any], *, takes_strict: bool) -> list[Mapping[st
 
 def _declared(asked: Mapping[str, Any], *, takes_strict: bool) -> Iterator[Mapping[str, Any]]:
     for position, tool in enumerate(asked.get("tools") or ()):
-        yield _tool(tool, f"tools[{position}]", takes_strict=takes_strict)
-    for position, function in enumerate(asked.get("functions") or ()):
-        yield _function(function, {}, f"functions[{position}]", takes_strict=takes_strict)
+        with malformed_requests("Anthropic", f"tools[{position}]"):
+            sent = _tool(tool, f"tools[{position}]", takes_strict=takes_strict)
+        yield sent
 
 
 def _tool(tool: Mapping[str, Any], path: str, *, takes_strict: bool) -> Mapping[str, Any]:
@@ -33,6 +35,8 @@ def _tool(tool: Mapping[str, Any], path: str, *, takes_strict: bool) -> Mapping[
         return _function(tool["function"], tool, f"{path}.function", takes_strict=takes_strict)
     if "name" not in tool and "type" not in tool:  # Google's own, such as `{"googleSearch": {}}`
         raise UpstreamError("unsupported_content", f"tools without a type are not supported ({path})")
+    if str(tool.get("type")).startswith(_ADVISOR):
+        raise UpstreamError("unsupported_content", f"{tool['type']} can't be billed ({path})")
     return tool
 
 
@@ -57,19 +61,21 @@ def _web_search(asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     options = asked.get("web_search_options")
     if options is None:
         return
-    tool: dict[str, Any] = {"type": _SEARCH, "name": "web_search"}
-    if size := options.get("search_context_size"):
-        tool["max_uses"] = _SEARCHES.get(size, _SEARCHES["medium"])
-    place: Mapping[str, Any] = options.get("user_location") or {}
-    if location := place.get("approximate"):
-        tool["user_location"] = {"type": "approximate", **location}
+    with malformed_requests("Anthropic", "web_search_options"):
+        tool: dict[str, Any] = {"type": _SEARCH, "name": "web_search"}
+        if size := options.get("search_context_size"):
+            tool["max_uses"] = _SEARCHES.get(size, _SEARCHES["medium"])
+        place: Mapping[str, Any] = options.get("user_location") or {}
+        if location := place.get("approximate"):
+            tool["user_location"] = {"type": "approximate", **location}
     yield tool
 
 
 def tool_choice(asked: Mapping[str, Any]) -> dict[str, Any] | None:
     """Give the choice, or nothing where the client made none. Raises `BadRequest`."""
-    given = asked.get("tool_choice", asked.get("function_call"))
-    choice = _choice(given) if given else None
+    given = asked.get("tool_choice")
+    with malformed_requests("Anthropic", "tool_choice"):
+        choice = _choice(given) if given else None
     if asked.get("parallel_tool_calls") is False and (choice is None or choice["type"] != "none"):
         choice = {"type": "auto", **(choice or {}), "disable_parallel_tool_use": True}
     return choice

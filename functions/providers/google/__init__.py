@@ -1,14 +1,11 @@
 """Google's generateContent wire. Source: https://ai.google.dev/api/generate-content"""
 
-import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx2
 
-from functions.gateway.errors import BadRequest
 from functions.gateway.ports import Answer, ChatRequest, Deployment, EmbeddingRequest, Embeddings
+from functions.providers.calls import new_call_id
 from functions.providers.embedder import ProviderEmbedder
 from functions.providers.google.client import GoogleClient
 from functions.providers.google.decode import decode_answer
@@ -16,7 +13,7 @@ from functions.providers.google.embeddings import decode_embeddings, encode_embe
 from functions.providers.google.encode import encode_request
 from functions.providers.google.parameters import dropped_params
 from functions.providers.google.stream import GoogleStream
-from functions.providers.parts import refuse_custom_tools
+from functions.providers.parts import malformed_requests, refuse_custom_tools
 from functions.providers.upstream import ProviderUpstream
 
 
@@ -26,12 +23,13 @@ class GoogleWire:
     def encode(self, request: ChatRequest, deployment: Deployment) -> dict[str, Any]:
         """Give the body."""
         refuse_custom_tools(request.body, "gemini")
-        with malformed_requests():
+        with malformed_requests("Google"):
             return encode_request(request, deployment)
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what is left out."""
-        return dropped_params(request, deployment)
+        with malformed_requests("Google"):
+            return dropped_params(request, deployment)
 
     def decode(self, body: dict[str, Any]) -> Answer:
         """Read a response."""
@@ -40,21 +38,6 @@ class GoogleWire:
     def stream_decoder(self) -> GoogleStream:
         """Start reading a stream of responses."""
         return GoogleStream(new_call_id)
-
-
-@contextmanager
-def malformed_requests() -> Generator[None]:
-    """Refuse what the edge lets pass unread, as OpenAI has no such field, and what has not the form it must have."""
-    try:
-        yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        message = f"A field beyond OpenAI's own does not have the form that Google takes: {error}."
-        raise BadRequest(message) from error
-
-
-def new_call_id() -> str:
-    """Name a tool call that its model left without an id."""
-    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 class GoogleEmbeddings:

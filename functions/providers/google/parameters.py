@@ -5,12 +5,11 @@ https://ai.google.dev/api/generate-content#v1beta.GenerationConfig
 """
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Literal
 
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.google.thinking import can_think
-from functions.providers.parameters import Treatment
+from functions.providers.parameters import GOOGLES, GOOGLES_GENERATION, Treatment, asked, camel
 
 
 def _is(kind: Literal["sent", "emulated", "dropped"], note: str) -> Treatment:
@@ -38,14 +37,14 @@ PARAMETERS: Mapping[str, Treatment] = {
     "model": _is("sent", "in the path"),
     "stream": _is("sent", "`streamGenerateContent?alt=sse`"),
     "stream_options": _is("emulated", "Google always reports the usage"),
-    "max_tokens": _is("sent", "`generationConfig.maxOutputTokens`"),
-    "max_completion_tokens": _is("sent", "`generationConfig.maxOutputTokens`"),
+    "max_tokens": _is("sent", "`generationConfig.maxOutputTokens`, at most the model's own limit"),
+    "max_completion_tokens": _is("sent", "`generationConfig.maxOutputTokens`, at most the model's own limit"),
     "temperature": _is("sent", "`generationConfig.temperature`" + _SAMPLING),
     "top_p": _is("sent", "`generationConfig.topP`" + _SAMPLING),
     "top_k": _is("sent", "`generationConfig.topK`" + _SAMPLING),
     "n": _is("sent", "`generationConfig.candidateCount`"),
-    "stop": _is("sent", "`generationConfig.stopSequences`"),
-    "seed": _is("sent", "`generationConfig.seed`"),
+    "stop": _is("sent", "`generationConfig.stopSequences`; more than 5 are a 400"),
+    "seed": _is("sent", "`generationConfig.seed`; one over 32 bits is folded into 31"),
     "logprobs": _is("sent", "`generationConfig.responseLogprobs`"),
     "top_logprobs": _is("sent", "`generationConfig.logprobs`"),
     "logit_bias": _is("dropped", "Google has no word for it"),
@@ -80,44 +79,16 @@ PARAMETERS: Mapping[str, Treatment] = {
     "store": _is("sent", "`store`, which decides about logging"),
 }  # fmt: skip
 
-# Google's own, in camel or snake case, which pass through.
-REQUEST_EXTRAS = frozenset({
-    "safetySettings", "cachedContent", "labels", "toolConfig", "generationConfig", "modelArmorConfig",
-})  # fmt: skip
-GENERATION_EXTRAS = frozenset({
-    "responseMimeType", "responseSchema", "responseJsonSchema", "responseModalities", "candidateCount",
-    "maxOutputTokens", "stopSequences", "responseLogprobs", "enableEnhancedCivicAnswers", "speechConfig",
-    "thinkingConfig", "imageConfig", "mediaResolution", "audioTimestamp", "routingConfig", "translationConfig",
-    "audioTranscriptionConfig", "modelSelectionConfig",
-})  # fmt: skip
-
-# What these values ask for is what happens anyway, so that leaving them out drops nothing.
-_WITHOUT_EFFECT: Mapping[str, Any] = {
-    "logit_bias": {},
-    "presence_penalty": 0,
-    "frequency_penalty": 0,
-    "parallel_tool_calls": True,
-    "verbosity": "medium",
-}
-
-
-@lru_cache(maxsize=1024)
-def camel(name: str) -> str:
-    """Give a name in camel case."""
-    first, *rest = name.split("_")
-    return first + "".join(part[:1].upper() + part[1:] for part in rest)
-
 
 def dropped_params(request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
     """Name what this deployment isn't asked, sorted."""
     body, capabilities = request.body, deployment.model.capabilities
-    asked = (name for name, value in body.items() if value is not None and _WITHOUT_EFFECT.get(name, ...) != value)
-    return tuple(sorted(name for name in asked if not _is_taken(name, body, capabilities)))
+    return tuple(sorted(name for name in asked(body) if not _is_taken(name, body, capabilities)))
 
 
 def _is_taken(name: str, body: Mapping[str, Any], capabilities: Mapping[str, Any]) -> bool:
     if name not in PARAMETERS:
-        return camel(name) in REQUEST_EXTRAS or camel(name) in GENERATION_EXTRAS
+        return camel(name) in GOOGLES or camel(name) in GOOGLES_GENERATION
     match name:
         case "temperature" | "top_p" | "top_k":
             return capabilities.get("sampling_params") is not False

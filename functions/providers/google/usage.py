@@ -1,29 +1,39 @@
 """What a generateContent answer consumed. Source: https://ai.google.dev/api/generate-content#UsageMetadata"""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from events.spend import Usage
+from functions.providers.counts import NoCount, count
 
-_COUNTS = frozenset({"promptTokenCount", "candidatesTokenCount", "totalTokenCount"})
+_COUNTS = ("promptTokenCount", "candidatesTokenCount", "totalTokenCount")
 
 
 def usage_of(metadata: Mapping[str, Any] | None, searches: int = 0) -> Usage | None:
-    """Read `usageMetadata`: the prompt includes cached tokens; tool results and thoughts stand beside it.
-
-    Nothing where it has no counts yet, as in the first events of some streams. An output that isn't counted is what
-    the total leaves. Cached audio counts as cached, because that decides its price.
-    """
-    if not metadata or _COUNTS.isdisjoint(metadata):
+    """Read `usageMetadata`, or nothing where its counts are none, or not there yet, as in the first events of some."""
+    if not metadata or all(metadata.get(name) is None for name in _COUNTS):
         return None
-    thoughts: int = metadata.get("thoughtsTokenCount") or 0
-    prompt: int = (metadata.get("promptTokenCount") or 0) + (metadata.get("toolUsePromptTokenCount") or 0)
-    rest: int = max(0, (metadata.get("totalTokenCount") or 0) - prompt - thoughts)
-    written: int = metadata.get("candidatesTokenCount", rest)
+    with suppress(NoCount):
+        return _usage(metadata, searches)
+    return None
+
+
+def _usage(metadata: Mapping[str, Any], searches: int) -> Usage:
+    """Add up: the prompt includes cached tokens; tool results and thoughts stand beside it.
+
+    An output that isn't counted is what the total leaves. Cached audio counts as cached, because that decides its
+    price.
+    """
+    thoughts = count(metadata.get("thoughtsTokenCount"))
+    prompt = count(metadata.get("promptTokenCount")) + count(metadata.get("toolUsePromptTokenCount"))
+    written = count(metadata.get("candidatesTokenCount"))
+    if metadata.get("candidatesTokenCount") is None:
+        written = max(0, count(metadata.get("totalTokenCount")) - prompt - thoughts)
     return Usage(
         input_tokens=prompt,
         output_tokens=written + thoughts,
-        cache_read_tokens=metadata.get("cachedContentTokenCount") or 0,
+        cache_read_tokens=count(metadata.get("cachedContentTokenCount")),
         reasoning_tokens=thoughts,
         audio_input_tokens=_audio(metadata),
         audio_output_tokens=_tokens_of("AUDIO", metadata.get("candidatesTokensDetails")),
@@ -67,4 +77,4 @@ def _audio(metadata: Mapping[str, Any]) -> int:
 
 
 def _tokens_of(modality: str, details: Iterable[Mapping[str, Any]] | None) -> int:
-    return sum(entry.get("tokenCount") or 0 for entry in details or () if entry.get("modality") == modality)
+    return sum(count(entry.get("tokenCount")) for entry in details or () if entry.get("modality") == modality)

@@ -3,8 +3,8 @@
 Source: https://platform.openai.com/docs/api-reference/chat/object
 """
 
-import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import orjson
@@ -12,6 +12,8 @@ import orjson
 from events.spend import Usage
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Answer
+from functions.providers.calls import new_call_id
+from functions.providers.counts import NoCount, count
 
 FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 _OWN_FIELDS = frozenset({"id", "object", "created", "model", "choices", "usage"})
@@ -29,7 +31,7 @@ def decode_answer(body: dict[str, Any]) -> Answer:
     choices: list[dict[str, Any]] = body.get("choices") or []
     if not choices:
         raise UpstreamError("invalid_response", "an answer without choices")
-    usage: Mapping[str, Any] = body.get("usage") or {}
+    usage = body.get("usage")
     return Answer(
         choices=[_choice(position, choice) for position, choice in enumerate(choices)],
         usage=usage_of(usage),
@@ -41,46 +43,53 @@ def decode_answer(body: dict[str, Any]) -> Answer:
     )
 
 
-def usage_of(usage: Mapping[str, Any] | None) -> Usage | None:
-    """Read OpenAI's `usage`: its `prompt_tokens` include cached and audio ones, `completion_tokens` reasoning.
+def usage_of(usage: Any) -> Usage | None:
+    """Read OpenAI's `usage`, or nothing where it, or one of its counts, is none."""
+    reported = _object(usage)
+    if reported.get("prompt_tokens") is None:
+        return None
+    with suppress(NoCount):
+        return _usage(reported)
+    return None
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    """Read the counts: OpenAI's `prompt_tokens` include cached and audio ones, `completion_tokens` reasoning.
 
     Writes to the cache have one price however long they last, so that they count as the short ones.
     Source: https://platform.openai.com/docs/api-reference/chat/object#chat-object-usage
     """
-    if not usage or usage.get("prompt_tokens") is None:
-        return None
-    prompt: Mapping[str, Any] = usage.get("prompt_tokens_details") or {}
-    completion: Mapping[str, Any] = usage.get("completion_tokens_details") or {}
+    prompt, completion = _object(usage.get("prompt_tokens_details")), _object(usage.get("completion_tokens_details"))
     return Usage(
-        input_tokens=usage["prompt_tokens"],
-        output_tokens=usage.get("completion_tokens") or 0,
-        cache_read_tokens=prompt.get("cached_tokens") or 0,
-        cache_write_5m_tokens=prompt.get("cache_write_tokens") or 0,
-        audio_input_tokens=prompt.get("audio_tokens") or 0,
-        reasoning_tokens=completion.get("reasoning_tokens") or 0,
-        audio_output_tokens=completion.get("audio_tokens") or 0,
+        input_tokens=count(usage["prompt_tokens"]),
+        output_tokens=count(usage.get("completion_tokens")),
+        cache_read_tokens=count(prompt.get("cached_tokens")),
+        cache_write_5m_tokens=count(prompt.get("cache_write_tokens")),
+        audio_input_tokens=count(prompt.get("audio_tokens")),
+        reasoning_tokens=count(completion.get("reasoning_tokens")),
+        audio_output_tokens=count(completion.get("audio_tokens")),
     )
 
 
-def usage_details(usage: Mapping[str, Any] | None) -> dict[str, Any]:
+def usage_details(usage: Any) -> dict[str, Any]:
     """Give what `usage` says beyond `Usage`, such as accepted and rejected prediction tokens."""
-    if not usage:
+    reported = _object(usage)
+    if not reported:
         return {}
-    details = {name: value for name, value in usage.items() if name not in _TOTALS}
+    details = {name: value for name, value in reported.items() if name not in _TOTALS}
     for name, known in (("prompt_tokens_details", _PROMPT_DETAILS), ("completion_tokens_details", _COMPLETION_DETAILS)):
-        reported: Mapping[str, Any] = usage.get(name) or {}
-        details[name] = {kind: count for kind, count in reported.items() if kind not in known}
+        details[name] = {kind: told for kind, told in _object(reported.get(name)).items() if kind not in known}
     return details
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    """Give an object, or an empty one in place of anything else."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def extra_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """Give the further top-level fields, such as `system_fingerprint` and `service_tier`."""
     return {name: value for name, value in body.items() if name not in _OWN_FIELDS}
-
-
-def new_call_id() -> str:
-    """Name a tool call that its server left without an id."""
-    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 def put_text(said: dict[str, Any]) -> None:

@@ -6,12 +6,12 @@ Source: https://platform.openai.com/docs/api-reference/chat/streaming
 from typing import Any
 
 from functions.gateway.ports import Chunk
+from functions.providers.calls import new_call_id
 from functions.providers.openai.decode import (
     FINISH_REASONS,
     arguments_text,
     extra_of,
     finish_reason,
-    new_call_id,
     put_text,
     usage_details,
     usage_of,

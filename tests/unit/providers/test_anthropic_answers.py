@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from functions.gateway.errors import UpstreamError
+from functions.gateway.wire import render_answer
 from functions.providers.anthropic.decode import decode_answer
 from functions.providers.anthropic.stream import AnthropicStream
 from functions.providers.anthropic.usage import usage_of
-from functions.providers.upstream import malformed_answers
+from functions.providers.upstream import json_object, malformed_answers
 from tests.unit.providers.claude import THOUGHT, deltas, events, message, said
 
 TEXT = {"type": "text", "text": "Sunny."}
@@ -80,6 +81,9 @@ def test_a_cited_document_is_kept_with_its_block() -> None:
         (CALL, TEXT),
         ({**CALL, "caller": {"type": "code_execution_20260120", "tool_id": "srvtoolu_1"}},),
         ({"type": "hologram", "data": "x"}, TEXT),
+        ({**TEXT, "brand_new": 1},),
+        ({**CALL, "brand_new": 1},),
+        ({**THOUGHT, "brand_new": 1}, TEXT),
     ],
 )
 def test_what_openai_can_not_say_is_kept_whole(blocks: tuple[dict[str, Any], ...]) -> None:
@@ -154,6 +158,7 @@ def test_the_input_includes_what_was_cached() -> None:
         }
     )
 
+    assert usage is not None
     assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == (140, 5, 100)
     assert (usage.cache_write_5m_tokens, usage.cache_write_1h_tokens) == (20, 10)
     assert (usage.reasoning_tokens, usage.web_searches) == (3, 2)
@@ -164,6 +169,7 @@ def test_what_a_stream_writes_in_its_course_lives_as_long_as_what_it_wrote_at_it
 
     usage = usage_of({"cache_creation_input_tokens": 25, "cache_creation": at_start})
 
+    assert usage is not None
     assert (usage.cache_write_5m_tokens, usage.cache_write_1h_tokens) == (0, 25)
 
 
@@ -173,6 +179,7 @@ def test_a_compaction_is_billed_beside_the_totals() -> None:
 
     usage = usage_of({"input_tokens": 10, "output_tokens": 5, "iterations": [compaction, last]})
 
+    assert usage is not None
     assert (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens) == (1210, 55, 200)
 
 
@@ -182,7 +189,6 @@ def test_a_compaction_is_billed_beside_the_totals() -> None:
         {"type": "list"},
         {"type": "message"},
         message(TEXT, usage={}) | {"content": None},
-        message({"type": "text"}),
         message({"type": "tool_use", "id": "toolu_1"}),
         message("text"),
     ],
@@ -192,6 +198,46 @@ def test_a_body_that_is_no_message_is_no_answer(body: dict[str, Any]) -> None:
         decode_answer(body)
 
     assert caught.value.status == "invalid_response"
+
+
+@pytest.mark.parametrize(
+    ("block", "said_of_it"),
+    [
+        ({"type": "text", "text": None}, {"content": ""}),
+        ({"type": "thinking", "signature": "EqcC"}, {"content": ""}),
+        ({**CALL, "input": None}, {"content": None}),
+    ],
+)
+def test_null_is_what_nothing_is(block: dict[str, Any], said_of_it: dict[str, Any]) -> None:
+    whole, streamed = said(block), deltas(events([dict(block)]))
+
+    assert whole["content"] == said_of_it["content"]
+    calls = [call["function"]["arguments"] for call in whole.get("tool_calls", ())]
+    pieces = [call["function"]["arguments"] for delta in streamed for call in delta.get("tool_calls", ())]
+    assert "".join(pieces) == "".join(calls) == ("{}" if calls else "")
+
+
+def test_usage_that_is_not_reported_is_none() -> None:
+    start, *rest = events([TEXT])
+    silent = {**start, "message": {**start["message"], "usage": None}}
+
+    assert decode_answer(message(TEXT) | {"usage": None}).usage is None
+    assert AnthropicStream().decode(silent)[0].usage is None
+    assert deltas([silent, *rest]) == deltas(events([TEXT]))
+
+
+def test_integers_of_any_size_are_the_same_whole_and_streamed() -> None:
+    written = '{"n":18446744073709551616}'
+    raw = b'{"type":"message","content":[%b,%b],"usage":{}}'
+    call = b'{"type":"tool_use","id":"toolu_1","name":"f","input":%b}' % written.encode()
+    whole = decode_answer(json_object(raw % (call, b'{"type":"text","text":"x"}')))
+
+    streamed = deltas(events([{**CALL, "input": {}}, json_delta(written)], [TEXT]))
+
+    arguments = whole.choices[0]["message"]["tool_calls"][0]["function"]["arguments"]
+    assert arguments == written
+    assert streamed[-1]["provider_specific_fields"]["content_blocks"][0]["input"] == {"n": 2**64}
+    assert written.encode() in render_answer(whole, model="claude", fallback_id="x", created=1)
 
 
 def test_a_stream_passes_on_text_as_it_comes() -> None:
@@ -286,6 +332,28 @@ def test_the_usage_is_what_was_said_last() -> None:
     usages = [chunk.usage for event in events([TEXT]) for chunk in decoder.decode(event) if chunk.usage]
 
     assert [(usage.input_tokens, usage.output_tokens) for usage in usages] == [(10, 5), (10, 7)]
+
+
+def test_usage_that_is_said_twice_at_the_end_is_what_was_said_last() -> None:
+    *begun, delta, stop = events([TEXT])
+    decoder = AnthropicStream()
+
+    chunks = [
+        chunk
+        for event in [*begun, delta, {**delta, "usage": {"output_tokens": 50}}, stop]
+        for chunk in decoder.decode(event)
+    ]
+
+    assert [chunk.usage.output_tokens for chunk in chunks if chunk.usage] == [5, 7, 50]
+    assert [choice["finish_reason"] for chunk in chunks for choice in chunk.choices][-1] == "stop"
+
+
+@pytest.mark.parametrize("position", [1, 2, 3, 4])
+def test_a_stream_that_lacks_its_beginning_is_broken(position: int) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        AnthropicStream().decode(events([TEXT])[position])
+
+    assert caught.value.status == "broken_stream"
 
 
 def test_unknown_events_and_deltas_change_nothing() -> None:

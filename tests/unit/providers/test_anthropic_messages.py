@@ -307,6 +307,64 @@ def test_another_providers_thoughts_are_left_out() -> None:
     assert "thinking" not in {block["type"] for turn in sent_turns for block in turn["content"]}
 
 
+def test_results_come_first_where_users_and_tools_are_named() -> None:
+    ann, called = {**USER, "name": "ann"}, {"role": "assistant", "tool_calls": [CALL]}
+
+    turn = turns(ann, USER, called, {**RESULT, "name": "weather"}, tools=[TOOL])[2]
+
+    assert [block["type"] for block in turn["content"]] == ["tool_result"]
+
+
+@pytest.mark.parametrize("content", ["  ", [{"type": "text", "text": "\n"}, {"type": "text", "text": ""}]])
+@pytest.mark.parametrize("role", ["system", "user", "assistant"])
+def test_a_message_of_white_space_is_left_out(role: str, content: Any) -> None:
+    assert sent({"role": role, "content": content}, USER) == sent(USER)
+
+
+def test_white_space_beside_a_call_stays() -> None:
+    called = {"role": "assistant", "content": " ", "tool_calls": [CALL]}
+
+    assert [block["type"] for block in turns(USER, called, RESULT)[1]["content"]] == ["text", "tool_use"]
+
+
+def test_white_space_that_only_thoughts_stood_beside_is_not_sent_alone() -> None:
+    echoed = {"role": "assistant", "content": " ", "thinking_blocks": [THOUGHT]}
+
+    assert turns(USER, echoed, USER)[1]["content"][0] == THOUGHT
+
+
+def test_a_prefill_of_white_space_is_none() -> None:
+    assert turns(USER, {"role": "assistant", "content": "  "}, to=BUDGET) == turns(USER, to=BUDGET)
+
+
+def test_a_prefill_ends_in_words() -> None:
+    parts = [{"type": "text", "text": "So "}, {"type": "text", "text": " \n"}]
+
+    assert turns(USER, {"role": "assistant", "content": parts}, to=BUDGET)[-1]["content"] == [
+        {"type": "text", "text": "So"}
+    ]
+
+
+def test_a_refusal_without_content_is_said() -> None:
+    refused = {"role": "assistant", "content": None, "refusal": "No."}
+
+    assert turns(USER, refused, USER)[1]["content"] == [{"type": "text", "text": "No."}]
+
+
+def test_the_mark_of_an_empty_text_is_the_block_befores() -> None:
+    parts = [{"type": "text", "text": "Long."}, {"type": "text", "text": "", "cache_control": EPHEMERAL}]
+
+    assert turns(user(*parts))[0]["content"] == [{"type": "text", "text": "Long.", "cache_control": EPHEMERAL}]
+
+
+def test_a_call_keeps_integers_of_any_size() -> None:
+    call = {**CALL, "function": {"name": "weather", "arguments": '{"n":18446744073709551616}'}}
+
+    content = turns(USER, {"role": "assistant", "tool_calls": [call]}, RESULT)[1]["content"]
+
+    assert content[0]["input"] == {"n": 2**64}
+
+
 def test_a_request_is_not_changed_by_being_sent() -> None:
     asked = request(SYSTEM, USER, {**REPLY, "cache_control": EPHEMERAL}, USER)
     before = repr(asked)

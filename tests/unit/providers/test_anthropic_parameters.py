@@ -10,6 +10,7 @@ from functions.providers.anthropic import AnthropicWire
 from functions.providers.anthropic.betas import beta_headers
 from functions.providers.anthropic.encode import dropped_params, encode_request
 from functions.providers.anthropic.parameters import PARAMETERS
+from functions.providers.anthropic.schema import strict_schema
 from functions.providers.parameters import KNOWN
 from tests.unit.providers.claude import BUDGET, NEWEST, TOOL, USER, deployment, dropped, request, sent
 
@@ -36,8 +37,6 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "tools": {"tools": [TOOL]},
     "tool_choice": {"tool_choice": "required", "tools": [TOOL]},
     "parallel_tool_calls": {"parallel_tool_calls": False, "tools": [TOOL]},
-    "functions": {"functions": [FUNCTION]},
-    "function_call": {"function_call": {"name": "weather"}, "functions": [FUNCTION]},
     "response_format": {"response_format": JSON_SCHEMA},
     "reasoning_effort": {"reasoning_effort": "low"},
     "thinking": {"thinking": {"type": "adaptive"}},
@@ -55,15 +54,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "store": {"store": True},
 }
 SHOWN_ELSEWHERE = {"messages", "model", "stream", "stream_options"}
+AT_THE_EDGE = {"functions", "function_call"}  # they come as `tools` and `tool_choice`
 
 
 def of_kind(*kinds: str) -> list[str]:
-    return [name for name, treatment in PARAMETERS.items() if treatment.kind in kinds and name not in SHOWN_ELSEWHERE]
+    return [name for name in EXAMPLES if PARAMETERS[name].kind in kinds]
 
 
 def test_the_table_names_every_parameter() -> None:
     assert PARAMETERS.keys() == set(KNOWN)
-    assert EXAMPLES.keys() == set(KNOWN) - SHOWN_ELSEWHERE
+    assert EXAMPLES.keys() == set(KNOWN) - SHOWN_ELSEWHERE - AT_THE_EDGE
 
 
 @pytest.mark.parametrize("name", of_kind("sent", "emulated"))
@@ -90,14 +90,25 @@ def test_what_the_table_drops_is_refused_where_the_configuration_says_so(name: s
 
 
 @pytest.mark.parametrize("name", of_kind("refused"))
-def test_what_the_table_refuses_is_a_bad_request(name: str) -> None:
-    with pytest.raises(BadRequest) as caught:
+def test_what_the_table_refuses_is_left_to_another_model(name: str) -> None:
+    with pytest.raises(UpstreamError, match=name) as caught:
         sent(**EXAMPLES[name])
 
-    assert caught.value.param == name
+    assert caught.value.status == "unsupported_content"
 
 
-@pytest.mark.parametrize("body", [{"n": 1}, {"modalities": ["text"]}, {"seed": None}, {"presence_penalty": 0}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"n": 1},
+        {"modalities": ["text"]},
+        {"modalities": []},
+        {"audio": {}},
+        {"thinking": {}},
+        {"seed": None},
+        {"presence_penalty": 0},
+    ],
+)
 def test_what_asks_for_nothing_is_not_dropped(body: dict[str, Any]) -> None:
     assert dropped(**body) == ()
     assert sent(**body) == sent()
@@ -191,14 +202,30 @@ def test_a_tool_without_parameters_takes_an_empty_object() -> None:
     assert sent(tools=[tool])["tools"] == [{"name": "now", "input_schema": {"type": "object", "properties": {}}}]
 
 
-@pytest.mark.parametrize(("keyword", "value"), [("type", "array"), ("anyOf", []), ("oneOf", []), ("allOf", [])])
-def test_a_schema_that_the_api_refuses_is_named_by_its_path(keyword: str, value: Any) -> None:
-    tool = {"type": "function", "function": {"name": "now", "parameters": {keyword: value}}}
+def test_a_schema_of_no_object_is_named_by_its_path() -> None:
+    tool = {"type": "function", "function": {"name": "now", "parameters": {"type": "array"}}}
 
     with pytest.raises(BadRequest) as caught:
         sent(tools=[TOOL, tool])
 
-    assert caught.value.param == f"tools[1].function.parameters.{keyword}"
+    assert caught.value.param == "tools[1].function.parameters.type"
+
+
+@pytest.mark.parametrize("keyword", ["anyOf", "oneOf", "allOf"])
+def test_a_schema_that_another_model_may_take_falls_back(keyword: str) -> None:
+    tool = {"type": "function", "function": {"name": "now", "parameters": {keyword: []}}}
+
+    with pytest.raises(UpstreamError, match=keyword) as caught:
+        sent(tools=[TOOL, tool])
+
+    assert caught.value.status == "unsupported_content"
+
+
+def test_a_tool_that_asks_a_second_model_falls_back() -> None:
+    with pytest.raises(UpstreamError) as caught:
+        sent(tools=[{"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-4-8"}])
+
+    assert caught.value.status == "unsupported_content"
 
 
 def test_a_strict_schema_says_in_words_what_a_grammar_can_not_hold() -> None:
@@ -328,7 +355,7 @@ def test_a_tier_has_anthropics_word(tier: str, given: str | None) -> None:
         ({"mcp_servers": [{"type": "url"}]}, "mcp-client-2025-04-04"),
         ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, "compact-2026-01-12"),
         ({"container": {"skills": []}}, "skills-2025-10-02"),
-        ({"tools": [{"type": "advisor_20260301", "name": "advisor"}]}, "advisor-tool-2026-03-01"),
+        ({"tools": [{"type": "computer_20251124", "name": "computer"}]}, "computer-use-2025-11-24"),
         ({}, None),
     ],
 )
@@ -350,26 +377,69 @@ def test_the_clients_betas_come_first() -> None:
     }
 
 
+def strict(**parameters: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "f", "strict": True, "parameters": parameters}}
+
+
+def formed(**schema: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+
+
+ODD_FILE = {"type": "file", "file": {"file_id": "x", "format": 1}}
+
+
 @pytest.mark.parametrize(
-    "body",
+    ("body", "param"),
     [
-        {"thinking": {"type": "enabled", "budget_tokens": "many"}},
-        {"context_management": "none"},
-        {"output_config": "high", "reasoning_effort": "low"},
-        {"web_search_options": {"user_location": "Paris"}},
-        {"messages": [USER, {"role": "assistant", "content": "Hi", "thinking_blocks": ["x"]}, USER]},
-        {"messages": [USER, {"role": "assistant", "content": "Hi", "provider_specific_fields": [1]}, USER]},
-        {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "x", "format": 1}}]}]},
-        {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"properties": 1}}}]},
-        {"tools": [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"$defs": [1]}}}]},
+        ({"thinking": {"type": "enabled", "budget_tokens": "many"}}, "thinking.budget_tokens"),
+        ({"context_management": "none"}, "context_management"),
+        ({"context_management": {"edits": [1]}}, "context_management"),
+        ({"output_config": "high", "reasoning_effort": "low"}, "output_config"),
+        ({"web_search_options": {"user_location": "Paris"}}, "web_search_options"),
+        ({"tool_choice": {"type": "custom", "custom": {"name": "c"}}}, "tool_choice"),
+        ({"response_format": formed(properties=[])}, "response_format.json_schema.schema"),
+        ({"response_format": formed(anyOf={})}, "response_format.json_schema.schema"),
+        ({"messages": [USER, {"role": "assistant", "content": "Hi", "thinking_blocks": ["x"]}, USER]}, "messages[1]"),
+        (
+            {"messages": [USER, {"role": "assistant", "content": "", "provider_specific_fields": [1]}, USER]},
+            "messages[1]",
+        ),
+        ({"messages": [{"role": "user", "content": [ODD_FILE]}]}, "messages[0]"),
+        ({"tools": [TOOL, strict(properties=1)]}, "tools[1].function.parameters"),
+        ({"tools": [strict(**{"$defs": [1]})]}, "tools[0].function.parameters"),
     ],
 )
-def test_an_extension_of_another_form_is_a_bad_request(body: dict[str, Any]) -> None:
+def test_an_extension_of_another_form_is_named_by_its_path(body: dict[str, Any], param: str) -> None:
     wire = AnthropicWire()
-    asked = request(*body.pop("messages", ()), **body)
+    asked = request(*body.get("messages", ()), **{name: value for name, value in body.items() if name != "messages"})
 
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest) as caught:
         wire.headers(asked, wire.encode(asked, deployment()))
+
+    assert caught.value.param == param
+
+
+def test_a_deep_schema_is_walked_once() -> None:
+    seen: list[str] = []
+
+    class Counted(dict[str, Any]):
+        def items(self) -> Any:
+            seen.append("walked")
+            return super().items()
+
+    schema: dict[str, Any] = Counted(type="string", maxLength=1)
+    for _ in range(50):
+        schema = Counted(type="object", properties={"inner": schema})
+
+    strict_schema(schema)
+
+    assert len(seen) <= 3 * 51
+
+
+def test_a_schema_that_fits_is_not_copied() -> None:
+    schema = {"anyOf": [SCHEMA, {"type": "array", "items": SCHEMA}, True]}
+
+    assert strict_schema(schema) is schema
 
 
 def test_what_is_dropped_is_sorted() -> None:

@@ -131,6 +131,27 @@ def test_thinking_yields_where_its_blocks_were_lost(rest: tuple[Any, ...]) -> No
     assert dropped(*conversation, to=BUDGET, tools=[TOOL], reasoning_effort="low") == ("reasoning_effort",)
 
 
+@pytest.mark.parametrize(
+    ("block", "call_id"),
+    [
+        ({"type": "thinking", "thinking": "T"}, "call_1"),
+        (THOUGHT, "call_1__thought__AAAA"),
+    ],
+)
+def test_thinking_yields_where_its_blocks_are_anothers(block: dict[str, Any], call_id: str) -> None:
+    called = {**CALLED, "tool_calls": [{**CALL, "id": call_id}], "thinking_blocks": [block]}
+
+    body = sent(USER, called, {**RESULT, "tool_call_id": call_id}, to=BUDGET, tools=[TOOL], reasoning_effort="high")
+
+    assert "thinking" not in body
+
+
+def test_thinking_goes_on_where_its_blocks_came_back() -> None:
+    called = {**CALLED, "thinking_blocks": [THOUGHT]}
+
+    assert "thinking" in sent(USER, called, RESULT, USER, to=BUDGET, tools=[TOOL], reasoning_effort="high")
+
+
 def test_lost_blocks_refuse_nothing_even_where_dropping_is_refused() -> None:
     asked = request(USER, CALLED, RESULT, tools=[TOOL], reasoning_effort="low", drop_params=False)
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from events.spend import Usage
 from functions.bootstrap import load_catalog
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import Deployment
 from functions.gateway.wire import parse_chat_request
 from functions.providers.anthropic import AnthropicWire
+from functions.providers.counts import NoCount, count
 from functions.providers.google import GoogleWire
 from functions.providers.openai import OpenAIWire
 from functions.providers.upstream import Wire
@@ -106,3 +108,57 @@ def test_a_custom_tool_is_left_to_a_model_that_has_them(provider: str, name: str
     with pytest.raises(UpstreamError) as refused:
         wire.encode(parse_chat_request(json.dumps(BODIES[name]).encode(), drop_params=True), to)
     assert refused.value.status == "unsupported_content"
+
+
+# --- usage -----------------------------------------------------------------------------------------
+
+PLACES = {
+    "openai": ["prompt_tokens", "completion_tokens", "prompt_tokens_details.cached_tokens"],
+    "anthropic": ["input_tokens", "output_tokens", "cache_read_input_tokens", "output_tokens_details.thinking_tokens"],
+    "gemini": ["promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount"],
+}
+EVERY_PLACE = [(provider, place) for provider, places in PLACES.items() for place in places]
+
+
+def answering(provider: str, usage: Any) -> dict[str, Any]:
+    """A whole answer of a provider's, with this usage."""
+    answers: dict[str, dict[str, Any]] = {
+        "openai": {"choices": [{"message": {"content": "hi"}}], "usage": usage},
+        "anthropic": {"type": "message", "content": [{"type": "text", "text": "hi"}], "usage": usage},
+        "gemini": {"candidates": [{"content": {"parts": [{"text": "hi"}]}}], "usageMetadata": usage},
+    }
+    return answers[provider]
+
+
+def reported(provider: str, place: str, value: Any) -> dict[str, Any]:
+    """A provider's usage with one odd count."""
+    usage: dict[str, Any] = {name: 1 for name in PLACES[provider] if "." not in name}
+    *nested, name = place.split(".")
+    return {**usage, nested[0]: {name: value}} if nested else {**usage, name: value}
+
+
+def usage_read(provider: str, usage: Any) -> Usage | None:
+    return wires()[provider][0].decode(answering(provider, usage)).usage
+
+
+@pytest.mark.parametrize("value", ["5", -1, 5.5, True, [5], {}, 10**30])
+@pytest.mark.parametrize(("provider", "place"), EVERY_PLACE)
+def test_a_count_that_is_none_leaves_the_usage_unreported(provider: str, place: str, value: Any) -> None:
+    assert usage_read(provider, reported(provider, place, value)) is None
+
+
+@pytest.mark.parametrize("provider", PLACES)
+def test_a_count_may_be_written_as_a_whole_float(provider: str) -> None:
+    whole, as_float = (usage_read(provider, reported(provider, PLACES[provider][0], value)) for value in (5, 5.0))
+
+    assert repr(as_float) == repr(whole)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -0.5, "", b"5"])
+def test_what_is_no_count_says_so(value: Any) -> None:
+    with pytest.raises(NoCount):
+        count(value)
+
+
+def test_an_absent_count_is_zero() -> None:
+    assert count(None) == 0
