@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import reduce
-from typing import ClassVar, assert_never
+from typing import ClassVar, TypeGuard, assert_never
 
 from events.money import NOTHING, NanoUsd
-from events.spend import SpendRecorded
+from events.spend import CompletionFailed, SpendRecorded
 from events.window import Window, window_at
 
 
@@ -27,6 +27,15 @@ class Budget:
     def counter(self, window: Window) -> str:
         """Name the counter of one window, such as `global:2026-11-23`."""
         return f"{self.budget_id}:{window.key}"
+
+    def has_counter(self, name: str) -> bool:
+        """Say whether a counter is that of one of this budget's windows; its duration may have been another once."""
+        key = name.removeprefix(f"{self.budget_id}:")
+        try:
+            starts_at = datetime.fromisoformat(f"{key}-01" if len(key) == len("2026-11") else key)
+        except ValueError:
+            return False
+        return self.counter(self.window(starts_at.replace(tzinfo=UTC))) == name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +62,10 @@ class BudgetWindow:
     crossed: frozenset[int] = frozenset()
 
 
-def evolve(state: BudgetWindow, event: SpendRecorded | ThresholdCrossed) -> BudgetWindow:
+def evolve(state: BudgetWindow, event: SpendRecorded | CompletionFailed | ThresholdCrossed) -> BudgetWindow:
     """Follow one event. It never refuses: the event describes what already happened."""
     match event:
-        case SpendRecorded():
+        case SpendRecorded() | CompletionFailed():
             return replace(state, spent=NanoUsd(state.spent + event.cost))
         case ThresholdCrossed():
             return replace(state, crossed=state.crossed | {event.percent})
@@ -64,18 +73,23 @@ def evolve(state: BudgetWindow, event: SpendRecorded | ThresholdCrossed) -> Budg
             assert_never(event)
 
 
-def fold(state: BudgetWindow, events: Iterable[SpendRecorded | ThresholdCrossed]) -> BudgetWindow:
+def fold(state: BudgetWindow, events: Iterable[SpendRecorded | CompletionFailed | ThresholdCrossed]) -> BudgetWindow:
     """Follow all events in turn; the order does not matter."""
     return reduce(evolve, events, state)
+
+
+def is_counted(event: object) -> TypeGuard[SpendRecorded | CompletionFailed]:
+    """Say whether an event grows counters: an answer does, and a failure that was billed all the same."""
+    return isinstance(event, SpendRecorded) or (isinstance(event, CompletionFailed) and event.cost > 0)
 
 
 def increments(budgets: Iterable[Budget], events: Iterable[object]) -> dict[str, int]:
     """Say by how much each counter grows, in nano-USD, for these events (each counted once).
 
-    Events that cost nothing (failures, ticks) add nothing. An event belongs to the window of its own
+    Events that cost nothing (most failures, ticks) add nothing. An event belongs to the window of its own
     `time`, however late it arrives.
     """
-    spends = [event for event in events if isinstance(event, SpendRecorded)]
+    spends = [event for event in events if is_counted(event)]
     grown: dict[str, int] = {}
     for budget in budgets:
         for spend in spends:
@@ -85,7 +99,10 @@ def increments(budgets: Iterable[Budget], events: Iterable[object]) -> dict[str,
 
 
 def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[ThresholdCrossed]:
-    """Decide which thresholds are reached and unannounced; safe to ask again after a crash."""
+    """Decide which thresholds are reached and unannounced; safe to ask again after a crash.
+
+    A budget of nothing has no part to reach.
+    """
     return [
         ThresholdCrossed(
             event_id=f"{budget.budget_id}:{window.key}:{percent}",
@@ -98,5 +115,5 @@ def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetim
             max_budget=budget.max_budget,
         )
         for percent in sorted(set(budget.thresholds) - state.crossed)
-        if state.spent * 100 >= budget.max_budget * percent
+        if state.spent * 100 >= budget.max_budget * percent > 0
     ]

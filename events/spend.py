@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from events.money import NanoUsd
+from events.money import NOTHING, NanoUsd
 
 Outcome = Literal["completed", "client_disconnected", "truncated"]
 
@@ -34,13 +34,15 @@ class Attempt:
 
     `status` is the provider's HTTP status as text, or what happened instead of one: `timeout`,
     `connection_error`, `no_api_key`, `broken_stream`, `invalid_response`, `client_disconnected`. `model` is
-    `provider/upstream_model`.
+    `provider/upstream_model`. `cost` is what its provider bills for it, as far as `billed` says that it does; events
+    from before it was kept have 0.
     """
 
     model: str
     status: str
     ms: int
     billed: bool
+    cost: NanoUsd = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +57,10 @@ class Scopes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendRecorded:
-    """One answered request, priced: the only fact from which money is counted.
+    """One answered request, priced.
 
-    `cost` is nano-USD at `catalog_version`. `usage_is_estimated` says that the stream ended before the
+    `cost` is nano-USD at `catalog_version`: that of the answer, whose `usage` this is, and of the attempts that
+    failed before it and were billed. `usage_is_estimated` says that the stream ended before the
     provider reported its token counts, so that some of them are bounds computed from the text.
     """
 
@@ -87,7 +90,10 @@ class SpendRecorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionFailed:
-    """One request that nobody answered: every deployment of its chain failed, or its client left before that."""
+    """One request that nobody answered: every deployment of its chain failed, or its client left before that.
+
+    `cost` is what its attempts were billed all the same, in nano-USD at `catalog_version`.
+    """
 
     type: ClassVar[str] = "completion.failed.v1"
 
@@ -99,3 +105,5 @@ class CompletionFailed:
     attempts: tuple[Attempt, ...]
     latency_ms: int
     trace_context: str | None = None
+    cost: NanoUsd = NOTHING
+    catalog_version: str | None = None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 _DURATION = re.compile(r"([1-9][0-9]{0,5})(s|m|h|d|w|mo)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST = timedelta(days=36_525)
 _FIRST_MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
 
@@ -31,6 +32,8 @@ def window_at(duration: str, time: datetime, anchor: datetime | None = None) -> 
     if unit == "mo":
         return _month(time)
     length = timedelta(seconds=count * _SECONDS[unit])
+    if length > _LONGEST:
+        raise ValueError(f"unknown duration {duration!r}: use a hundred years at most")
     origin = anchor.astimezone(UTC) if anchor else (_FIRST_MONDAY if unit == "w" else _EPOCH)
     starts_at = origin + (time - origin) // length * length
     whole_days = anchor is None and length % timedelta(days=1) == timedelta()

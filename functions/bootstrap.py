@@ -14,22 +14,26 @@ from types import FrameType
 from typing import Generic, Literal, TypeVar
 
 import uvicorn
-import yaml
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.types import ASGIApp
 
+from functions.adapters.config_file import read_config_file
 from functions.adapters.stores import Stores
 from functions.gateway.admission import WindowAdmission
 from functions.gateway.catalog import Catalog, parse_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
+from functions.gateway.errors import StoreUnavailable
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
-from functions.surface.router import Surface, build_router
+from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
+from functions.surface.router import Surface, build_gateway, build_router
 
 _ROOT = Path(__file__).parent.parent
+_SHORTEST_MASTER_KEY = 16  # characters
 _FOLD_INTERVAL_S = {"embedded": 0.02, "google": 0.25}  # Firestore advises about one write a second to a document
+_OPEN_WITHIN_S = 20
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -39,20 +43,20 @@ class Environment(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True, frozen=True)
 
-    anthropic_api_key: str | None = Field(default=None, repr=False)
-    openai_api_key: str | None = Field(default=None, repr=False)
-    gemini_api_key: str | None = Field(default=None, repr=False)
-    anthropic_base_url: str | None = None
-    openai_base_url: str | None = None
-    google_gemini_base_url: str | None = None
-    litellm_master_key: str | None = Field(default=None, repr=False)
-    alert_webhook_url: str | None = Field(default=None, repr=False)
-    gateway_backend: Literal["embedded", "google"] = "google"
-    gateway_config: Path = _ROOT / "infra" / "gateway.yaml"
-    gateway_sandbox_url: str | None = None
-    state_dir: Path = Path(".local")
-    google_cloud_project: str | None = None
-    pubsub_emulator_host: str | None = None
+    anthropic_api_key: Word | None = Field(default=None, repr=False, description=WORD)
+    openai_api_key: Word | None = Field(default=None, repr=False, description=WORD)
+    gemini_api_key: Word | None = Field(default=None, repr=False, description=WORD)
+    anthropic_base_url: HttpUrl | None = Field(default=None, repr=False, description=HTTP_URL)
+    openai_base_url: HttpUrl | None = Field(default=None, repr=False, description=HTTP_URL)
+    google_gemini_base_url: HttpUrl | None = Field(default=None, repr=False, description=HTTP_URL)
+    litellm_master_key: Word | None = Field(default=None, repr=False, description=WORD)
+    alert_webhook_url: HttpUrl | None = Field(default=None, repr=False, description=HTTP_URL)
+    gateway_backend: Literal["embedded", "google"] = Field(default="google", description="embedded or google")
+    gateway_config: Path = Field(default=_ROOT / "infra" / "gateway.yaml", description="the path of a file")
+    gateway_sandbox_url: HttpUrl | None = Field(default=None, repr=False, description=HTTP_URL)
+    state_dir: Path = Field(default=Path(".local"), description="the path of a folder")
+    google_cloud_project: Word | None = Field(default=None, description=WORD)
+    pubsub_emulator_host: Word | None = Field(default=None, description="host:port")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class AlertInstance:
 async def open_completion(environment: Environment) -> AsyncGenerator[CompletionInstance]:
     """Open the upstreams and the stores for as long as the instance lives."""
     config = load_config(environment)
-    _say_what_is_open(config, environment)
+    _say_what_is_open(config)
     async with open_stores(environment) as stores, open_providers() as providers, asyncio.TaskGroup() as tasks:
         admission = WindowAdmission(
             config.budget,
@@ -109,7 +113,7 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             now=_now,
             clock=_clock(),
         )
-        surface = Surface(config, stores.counters, now=_now, is_sandbox=environment.gateway_sandbox_url is not None)
+        surface = Surface(config, stores.counters, now=_now, is_sandbox=config.is_sandbox)
         warm_up = tasks.create_task(_warm_up(config, providers.upstreams))
         yield CompletionInstance(router=build_router(surface, completions, config))
         warm_up.cancel()
@@ -141,12 +145,12 @@ async def open_alert(environment: Environment) -> AsyncGenerator[AlertInstance]:
         yield AlertInstance(webhook=webhook, delivered=stores.delivered_alerts, bus=stores.bus)
 
 
-def open_stores(environment: Environment) -> AbstractAsyncContextManager[Stores]:
-    """Open the backend that the environment names."""
+def open_stores(environment: Environment, *, must_exist: bool = False) -> AbstractAsyncContextManager[Stores]:
+    """Open the backend that the environment names; with `must_exist`, not one that would have to be made first."""
     if environment.gateway_backend == "embedded":
         from functions.adapters.embedded.stores import open_embedded
 
-        return open_embedded(environment.state_dir)
+        return open_embedded(environment.state_dir, must_exist=must_exist)
     from functions.adapters.gcp.stores import open_gcp
 
     if environment.google_cloud_project is None:
@@ -173,17 +177,28 @@ async def open_providers() -> AsyncGenerator[Providers]:
         )
 
 
+def read_environment(**given: object) -> Environment:
+    """Read the variables; what is `given`, by a field's name, wins. Raises `ConfigError`, by the variables' names."""
+    try:
+        return Environment.model_validate(given)
+    except ValidationError as error:
+        faults = [(str(fault["loc"][0]), fault["input"]) for fault in error.errors(include_url=False)]
+        told = [f"{name.upper()}: {refusal(value, Environment.model_fields[name])}" for name, value in faults]
+        raise ConfigError("; ".join(told)) from None
+
+
 def load_config(environment: Environment) -> Config:
     """Read the configuration file and the catalog. Raises `ConfigError`, naming the file."""
     path = environment.gateway_config
     try:
         config = parse_config(
-            yaml.safe_load(path.read_text()),
+            read_config_file(path),
             catalog=load_catalog(),
             environment=os.environ,
             credentials=_credentials(environment),
+            sandbox=_sandbox(environment.gateway_sandbox_url),
         )
-    except (OSError, yaml.YAMLError, ConfigError) as error:
+    except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return replace(config, master_key=config.master_key or environment.litellm_master_key)
 
@@ -200,21 +215,28 @@ class Instance(Generic[T]):
     worker's own loop owns what is opened. A failed opening is tried again by the next request.
     """
 
-    def __init__(self, open_it: Callable[[Environment], AbstractAsyncContextManager[T]]) -> None:
+    def __init__(
+        self, open_it: Callable[[Environment], AbstractAsyncContextManager[T]], *, within_s: float = _OPEN_WITHIN_S
+    ) -> None:
         self._open_it = open_it
+        self._within_s = within_s
         self._opened: asyncio.Future[T] | None = None
         self._owner: asyncio.Task[None] | None = None
 
     async def get(self) -> T:
-        """Give it, opening it if need be."""
+        """Give it, opening it if need be. An opening that takes longer than `within_s` goes on for a later request."""
         if self._opened is None:
             self._opened = asyncio.get_running_loop().create_future()
             self._owner = asyncio.create_task(self._own(self._opened))
-        return await asyncio.shield(self._opened)
+        try:
+            async with asyncio.timeout(self._within_s):
+                return await asyncio.shield(self._opened)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"This instance was not open within {self._within_s} s. Try again.") from error
 
     async def _own(self, opened: asyncio.Future[T]) -> None:
         try:
-            async with self._open_it(Environment()) as it:
+            async with self._open_it(read_environment()) as it:
                 _let_the_server_return()
                 opened.set_result(it)
                 await asyncio.Event().wait()  # until the loop's end cancels it, after the last request
@@ -229,6 +251,13 @@ class Instance(Generic[T]):
 completion_instance = Instance(open_completion)
 fold_instance = Instance(open_fold)
 alert_instance = Instance(open_alert)
+
+
+async def _open_router() -> ASGIApp:
+    return (await completion_instance.get()).router
+
+
+gateway = build_gateway(_open_router)
 
 
 def _let_the_server_return() -> None:
@@ -255,24 +284,30 @@ async def _warm_up(config: Config, upstreams: Mapping[str, Upstream]) -> None:
             _log.exception("the SDK of %s could not be warmed up", provider)
 
 
-def _say_what_is_open(config: Config, environment: Environment) -> None:
+def _say_what_is_open(config: Config) -> None:
     if config.master_key is None:
         _log.warning("LITELLM_MASTER_KEY is not set: the gateway is open to everyone who can reach it")
-    if environment.gateway_sandbox_url is not None:
+    elif len(config.master_key) < _SHORTEST_MASTER_KEY:
+        _log.warning("the master key is short enough to be guessed: take a longer one")
+    if config.is_sandbox:
         _log.warning("the sandbox upstream answers: no provider is asked, every answer is made up")
 
 
 def _credentials(environment: Environment) -> dict[str, Credentials]:
-    if sandbox := environment.gateway_sandbox_url:
-        return {
-            "openai": Credentials(api_key="sandbox", api_base=f"{sandbox}/v1"),
-            "anthropic": Credentials(api_key="sandbox", api_base=sandbox),
-            "gemini": Credentials(api_key="sandbox", api_base=sandbox),
-        }
     return {
         "openai": Credentials(api_key=environment.openai_api_key, api_base=environment.openai_base_url),
         "anthropic": Credentials(api_key=environment.anthropic_api_key, api_base=environment.anthropic_base_url),
         "gemini": Credentials(api_key=environment.gemini_api_key, api_base=environment.google_gemini_base_url),
+    }
+
+
+def _sandbox(url: str | None) -> dict[str, Credentials] | None:
+    if url is None:
+        return None
+    return {
+        "openai": Credentials(api_key="sandbox", api_base=f"{url}/v1"),
+        "anthropic": Credentials(api_key="sandbox", api_base=url),
+        "gemini": Credentials(api_key="sandbox", api_base=url),
     }
 
 

@@ -12,5 +12,4 @@ from functions import bootstrap
 @functions_framework.aio.http
 async def completion(request: Request) -> Response:
     """Hand every path to the router, which `functions/surface/router.py` lays out."""
-    instance = await bootstrap.completion_instance.get()
-    return cast("Response", instance.router)  # the framework runs whatever ASGI application it is given
+    return cast("Response", bootstrap.gateway)  # the framework runs whatever ASGI application it is given

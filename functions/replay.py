@@ -1,16 +1,20 @@
-"""`python -m functions.replay [--repair]`: fold the ledger from nothing, and compare with the counters there are.
+"""`python -m functions.replay [--repair]`: add up the ledger from nothing, and compare with the counters there are.
 
-Exits with 0 where they agree, 1 where not. `--repair` writes what the ledger says; run it while nothing is folded.
+Exits with 0 where they agree, 1 where not, 2 where that can't be found out. `--repair` has the counters that differ say
+what the ledger says; what has been announced stays announced. Run it while nothing is being folded.
 """
 
+import argparse
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from events.budget import Budget, BudgetWindow, due_alerts, increments
+from events.budget import Budget, BudgetWindow, evolve, is_counted
+from events.codec import UndecodableEvent
 from events.money import NanoUsd, usd
-from events.spend import SpendRecorded
 from functions import bootstrap
+from functions.gateway.config import ConfigError
+from functions.gateway.errors import StoreUnavailable
 from functions.gateway.ports import Counters, Ledger
 
 
@@ -18,47 +22,53 @@ async def replayed(ledger: Ledger, budgets: Sequence[Budget]) -> dict[str, Budge
     """Fold every event of the ledger into fresh counters."""
     states: dict[str, BudgetWindow] = {}
     async for event in ledger.replay():
-        if isinstance(event, SpendRecorded):
+        if is_counted(event):
             for budget in budgets:
                 counter = budget.counter(budget.window(event.time))
-                states[counter] = _grown(states.get(counter, BudgetWindow()), budget, event)
+                states[counter] = evolve(states.get(counter, BudgetWindow()), event)
     return states
 
 
-async def differences(counters: Counters, replayed: Mapping[str, BudgetWindow]) -> dict[str, BudgetWindow]:
-    """Give the counters that are not what the replay says, as they are."""
-    names = {name async for name in counters.names()} | set(replayed)
-    stored = {name: await counters.read(name) for name in names}
-    return {name: state for name, state in stored.items() if state != replayed.get(name, BudgetWindow())}
+async def compare(ledger: Ledger, counters: Counters, budgets: Sequence[Budget], *, repair: bool) -> int:
+    """Say what differs, repair it if asked to, and give the exit code."""
+    truth = await replayed(ledger, budgets)
+    stored = {name: (await counters.read(name)).spent async for name in counters.names()}
+    ours = {name for name in stored if any(budget.has_counter(name) for budget in budgets)} | set(truth)
+    for name in sorted(set(stored) - ours):
+        sys.stdout.write(f"{name}: counter {_shown(stored[name])}, not of this configuration; left alone\n")
+    differing = 0
+    for name in sorted(ours):
+        counted, right = stored.get(name, BudgetWindow().spent), truth.get(name, BudgetWindow()).spent
+        if counted == right:
+            continue
+        differing += 1
+        sys.stdout.write(f"{name}: counter {_shown(counted)}, ledger {_shown(right)}\n")
+        if repair:
+            await counters.set_spent(name, right)
+    repaired = " and were repaired" if repair and differing else ""
+    sys.stdout.write(f"{len(truth)} counters replayed, {differing} differ{repaired}\n")
+    return 1 if differing and not repair else 0
 
 
-def _grown(state: BudgetWindow, budget: Budget, event: SpendRecorded) -> BudgetWindow:
-    (cost,) = increments([budget], [event]).values()
-    spent = NanoUsd(state.spent + cost)
-    due = due_alerts(budget, budget.window(event.time), BudgetWindow(spent), event.time)
-    return BudgetWindow(spent, frozenset(alert.percent for alert in due))
+def _shown(spent: NanoUsd) -> str:
+    return f"${usd(spent):.9f}"
 
 
-async def main(*, repair: bool) -> int:
-    """Compare, say what differs, repair if asked to."""
-    environment = bootstrap.Environment()
-    config = bootstrap.load_config(environment)
-    budgets = [config.budget] if config.budget else []
-    async with bootstrap.open_stores(environment) as stores:
-        truth = await replayed(stores.ledger, budgets)
-        wrong = await differences(stores.counters, truth)
-        for counter, state in wrong.items():
-            right = truth.get(counter, BudgetWindow())
-            sys.stdout.write(f"{counter}: counter {_shown(state)}, ledger {_shown(right)}\n")
-            if repair:
-                await stores.counters.write(counter, right)
-    sys.stdout.write(f"{len(truth)} counters replayed, {len(wrong)} differ{' and were repaired' * repair}\n")
-    return 1 if wrong and not repair else 0
-
-
-def _shown(state: BudgetWindow) -> str:
-    return f"${usd(state.spent):.9f} {sorted(state.crossed)}"
+async def main(arguments: Sequence[str]) -> int:
+    """Do it with the backend and the budget that the environment names."""
+    parser = argparse.ArgumentParser(prog="python -m functions.replay", allow_abbrev=False)
+    parser.add_argument("--repair", action="store_true", help="have the counters that differ say what the ledger says")
+    repair: bool = parser.parse_args(arguments).repair
+    try:
+        environment = bootstrap.read_environment()
+        config = bootstrap.load_config(environment)
+        budgets = [config.budget] if config.budget else []
+        async with bootstrap.open_stores(environment, must_exist=True) as stores:
+            return await compare(stores.ledger, stores.counters, budgets, repair=repair)
+    except (ConfigError, StoreUnavailable, UndecodableEvent) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(repair="--repair" in sys.argv[1:])))
+    sys.exit(asyncio.run(main(sys.argv[1:])))

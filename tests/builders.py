@@ -38,9 +38,9 @@ def spend(event_id: str = "evt-1", *, cost: int = 1, **fields: Any) -> SpendReco
     return SpendRecorded(event_id=event_id, cost=NanoUsd(cost), **given)
 
 
-def failure(event_id: str = "evt-1") -> CompletionFailed:
+def failure(event_id: str = "evt-1", *, cost: int = 0) -> CompletionFailed:
     """One request that nobody answered."""
-    attempt = Attempt(model="openai/gpt-4o", status="500", ms=12, billed=False)
+    attempt = Attempt(model="openai/gpt-4o", status="500", ms=12, billed=cost > 0, cost=NanoUsd(cost))
     return CompletionFailed(
         event_id=event_id,
         time=NOON,
@@ -49,6 +49,7 @@ def failure(event_id: str = "evt-1") -> CompletionFailed:
         scopes=Scopes(),
         attempts=(attempt,),
         latency_ms=15,
+        cost=NanoUsd(cost),
     )
 
 

@@ -1,5 +1,6 @@
 """Budget alerts to a webhook, such as n8n's."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,19 +12,21 @@ from events.budget import ThresholdCrossed
 from functions.gateway.alerts import alert_payload
 from functions.gateway.ports import AlertNotDelivered, AlertWebhook
 
-_TIMEOUT = httpx2.Timeout(10, connect=5)
+_SEND_WITHIN_S = 15  # well before whoever delivers the event gives up on it
+_CONNECT_S = 5
 _log = logging.getLogger(__name__)
 
 
 class HttpAlertWebhook:
     """`AlertWebhook` by `POST`. The URL is a secret, so no message shows it."""
 
-    def __init__(self, client: httpx2.AsyncClient, url: str) -> None:
+    def __init__(self, client: httpx2.AsyncClient, url: str, *, within_s: float) -> None:
         self._client = client
         self._url = url
+        self._within_s = within_s
 
     async def send(self, alert: ThresholdCrossed) -> None:
-        """Send it under its idempotency key."""
+        """Send it under its idempotency key. The answer is its status: a body is not read, however long it is."""
         headers = {
             "content-type": "application/json",
             "user-agent": "litellm-gateway",
@@ -31,11 +34,15 @@ class HttpAlertWebhook:
         }
         body = orjson.dumps(alert_payload(alert))
         try:
-            answer = await self._client.post(self._url, content=body, headers=headers)
-        except httpx2.HTTPError as error:
+            async with (
+                asyncio.timeout(self._within_s),
+                self._client.stream("POST", self._url, content=body, headers=headers) as answer,
+            ):
+                is_taken, status = answer.is_success, answer.status_code
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
             raise AlertNotDelivered(f"the webhook can't be reached: {type(error).__name__}") from None
-        if not answer.is_success:
-            raise AlertNotDelivered(f"the webhook answered {answer.status_code}")
+        if not is_taken:
+            raise AlertNotDelivered(f"the webhook answered {status}")
 
 
 class LogAlertWebhook:
@@ -47,10 +54,11 @@ class LogAlertWebhook:
 
 
 @asynccontextmanager
-async def open_webhook(url: str | None) -> AsyncGenerator[AlertWebhook]:
-    """Open the webhook's connections."""
+async def open_webhook(url: str | None, *, within_s: float = _SEND_WITHIN_S) -> AsyncGenerator[AlertWebhook]:
+    """Open the webhook's connections. An alert is sent within `within_s`, or not delivered."""
     if url is None:
         yield LogAlertWebhook()
         return
-    async with httpx2.AsyncClient(timeout=_TIMEOUT, follow_redirects=False) as client:
-        yield HttpAlertWebhook(client, url)
+    timeout = httpx2.Timeout(within_s, connect=_CONNECT_S)
+    async with httpx2.AsyncClient(timeout=timeout, follow_redirects=False) as client:
+        yield HttpAlertWebhook(client, url, within_s=within_s)

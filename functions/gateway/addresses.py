@@ -12,13 +12,23 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _UNSAFE = re.compile(r"[\x00-\x20\\\x7f]")
 _NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LONGEST_NAME = 253  # https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4
+# Networks in which an IPv4 address is written, and such as is_global doesn't know for private.
+_CARRYING = (
+    ipaddress.IPv6Network("64:ff9b::/96"),
+    ipaddress.IPv6Network("64:ff9b:1::/48"),
+    ipaddress.IPv6Network("::ffff:0:0:0/96"),
+)
+_PRIVATE = (ipaddress.IPv6Network("fec0::/10"), ipaddress.IPv4Network("192.0.0.0/24"))
 
 # Names that stand for this machine or its neighbours, and public ones that resolve to whatever address they contain.
-_PRIVATE_NAMES = frozenset(
-    {"localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "home.arpa"}
-)
-_WILDCARD_NAMES = frozenset({"nip.io", "sslip.io", "xip.io", "localtest.me", "lvh.me", "vcap.me", "lacolhost.com"})
+_PRIVATE_NAMES = frozenset({
+    "localhost", "local", "localdomain", "internal", "intranet", "lan", "home", "corp", "home.arpa", "svc", "cluster",
+    "test", "invalid", "onion", "arpa", "metadata.goog", "metadata.tencentyun.com",
+})  # fmt: skip
+_WILDCARD_NAMES = frozenset({
+    "nip.io", "sslip.io", "xip.io", "traefik.me", "1u.ms", "localtest.me", "lvh.me", "vcap.me", "lacolhost.com",
+})  # fmt: skip
 
 
 def is_public(url: str) -> bool:
@@ -27,6 +37,8 @@ def is_public(url: str) -> bool:
         return False
     try:
         host = unquote(urlsplit(url).hostname or "")
+        if len(host) > _LONGEST_NAME or _UNSAFE.search(host):
+            return False
         return _is_public_ipv6(host) if ":" in host else _is_public_name(_ascii(host))
     except ValueError:
         return False
@@ -51,13 +63,14 @@ def _is_public_name(host: str) -> bool:
 def _is_public_ipv6(host: str) -> bool:
     address = ipaddress.IPv6Address(host.partition("%")[0])
     carried = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-    if address in _NAT64 or int(address) >> 32 == 0:
+    if any(address in network for network in _CARRYING) or int(address) >> 32 == 0:
         carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return _is_global(carried or address)
 
 
 def _is_global(address: Address) -> bool:
-    return address.is_global and not address.is_multicast
+    is_private = any(address in network for network in _PRIVATE)
+    return address.is_global and not address.is_multicast and not is_private
 
 
 def _ipv4(labels: list[str]) -> ipaddress.IPv4Address | None:

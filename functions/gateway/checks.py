@@ -29,6 +29,8 @@ def check_messages(messages: list[dict[str, Any]]) -> None:
 
 def check_tools(body: Mapping[str, Any]) -> None:
     """Raise `BadRequest` for functions of one name, schemas that can't be arguments, and a choice of no tool."""
+    if body.get("tools") and body.get("functions"):
+        raise _fault("functions", "is the older form of tools, which are given too; leave one out")
     names: set[str] = set()
     for position, tool in enumerate(body.get("tools") or ()):
         kind = tool.get("type")
@@ -108,6 +110,14 @@ def _check_file(part: Mapping[str, Any], path: str) -> None:
             _check_url(value, f"{path}.file.{name}")
 
 
+def _check_document(part: Mapping[str, Any], path: str) -> None:
+    """Anthropic's own form of a file, which may be at a URL."""
+    source: Any = part.get("source")
+    url: Any = cast("dict[str, Any]", source).get("url") if isinstance(source, dict) else None
+    if isinstance(url, str):
+        _check_url(url, f"{path}.source.url")
+
+
 def _check_url(url: str, path: str) -> None:
     scheme = url[:8].lower()
     if scheme.startswith(_NOT_FETCHED):
@@ -122,6 +132,7 @@ _PART_CHECKS: Mapping[str, Callable[[Mapping[str, Any], str], None]] = {
     "image_url": _check_image,
     "video_url": _check_video,
     "file": _check_file,
+    "document": _check_document,
 }
 
 

@@ -1,111 +1,38 @@
-"""The configuration file, checked: LiteLLM's terms, of which the known ones are accepted and the others named."""
+"""The configuration, resolved: what the file says, checked against the catalog, the environment and itself."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NoReturn, cast
+from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
-from annotated_types import MinLen
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from events.budget import Budget
 from events.money import nano_usd
-from events.window import window_at
-from functions.gateway.catalog import Catalog, Mode, Model, Prices
+from functions.gateway.catalog import Catalog, Model, Prices
 from functions.gateway.ports import Deployment
+from functions.gateway.settings import (
+    OPTIONAL_SECTIONS,
+    GatewayFile,
+    LitellmParams,
+    ModelEntry,
+    Path,
+    RouterSettings,
+    faults_of,
+    path_of,
+)
 
-PROVIDERS = ("openai", "anthropic", "gemini")
 GLOBAL_BUDGET = "global"
 _PER_1M = 1_000_000
 _NO_KEY = "none"  # the SDK wants one, servers without keys pass over it
-
-Seconds = Annotated[float, Field(gt=0, le=3600)]
-Percent = Annotated[int, Field(ge=1, le=1000)]
-UsdPerToken = Annotated[Decimal, Field(ge=0)]
+_VARIABLE = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
+_LIKE_A_VARIABLE = re.compile(r"os\.environ\b")
 
 
 class ConfigError(ValueError):
     """The configuration can't be served. The message names the path in it and what is accepted."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class LitellmParams(_Section):
-    """How one deployment is reached. Costs are USD per token and win over the catalog's prices."""
-
-    model: str
-    api_key: str | None = Field(default=None, repr=False)
-    api_base: str | None = None
-    timeout: Seconds | None = None
-    stream_timeout: Seconds | None = None
-    idle_timeout: Seconds | None = None
-    input_cost_per_token: UsdPerToken | None = None
-    output_cost_per_token: UsdPerToken | None = None
-    cache_read_input_token_cost: UsdPerToken | None = None
-
-
-class ModelInfo(_Section):
-    """`id` names the deployment in the `x-litellm-model-id` header; without it, `group-n` does.
-
-    `mode` says what a model is for that the catalog doesn't know.
-    """
-
-    id: str | None = None
-    mode: Mode | None = None
-
-
-class ModelEntry(_Section):
-    """One deployment. Several with the same `model_name` are tried in the order they are listed in."""
-
-    model_name: Annotated[str, Field(min_length=1)]
-    litellm_params: LitellmParams
-    model_info: ModelInfo = ModelInfo()
-
-
-class RouterSettings(_Section):
-    """Who takes over from whom, and how long an attempt may take, in seconds."""
-
-    fallbacks: tuple[dict[str, tuple[str, ...]], ...] = ()
-    timeout: Seconds = 300
-    stream_timeout: Seconds = 60
-    idle_timeout: Seconds = 60
-
-
-class LitellmSettings(_Section):
-    """The global budget in USD (none without `max_budget`), and what happens to parameters an upstream can't take."""
-
-    max_budget: Annotated[Decimal, Field(ge=0)] | None = None
-    budget_duration: str = "1d"
-    budget_exceeded_status_code: Literal[400, 402, 403, 422, 429] = 429
-    drop_params: bool = True
-
-    @field_validator("budget_duration")
-    @classmethod
-    def _is_a_duration(cls, value: str) -> str:
-        window_at(value, datetime(2026, 1, 1, tzinfo=UTC))
-        return value
-
-
-class GeneralSettings(_Section):
-    """Access, limits and alerts."""
-
-    master_key: Annotated[str, MinLen(8)] | None = Field(default=None, repr=False)
-    max_request_size_mb: Annotated[float, Field(gt=0, le=512)] = 20
-    budget_alert_thresholds: tuple[Percent, ...] = (50, 80, 95, 100)
-
-
-class GatewayFile(_Section):
-    """The whole file."""
-
-    model_list: Annotated[tuple[ModelEntry, ...], Field(min_length=1)]
-    router_settings: RouterSettings = RouterSettings()
-    litellm_settings: LitellmSettings = LitellmSettings()
-    general_settings: GeneralSettings = GeneralSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,17 +55,28 @@ class Config:
     budget_exceeded_status: int
     master_key: str | None = field(repr=False)
     max_request_bytes: int
+    request_timeout_s: float = 600
+    is_sandbox: bool = False  # no provider is asked: nothing has a key
 
 
 def parse_config(
-    data: object, *, catalog: Catalog, environment: Mapping[str, str], credentials: Mapping[str, Credentials]
+    data: object,
+    *,
+    catalog: Catalog,
+    environment: Mapping[str, str],
+    credentials: Mapping[str, Credentials],
+    sandbox: Mapping[str, Credentials] | None = None,
 ) -> Config:
-    """Check the file's content and resolve it. Raises `ConfigError` with every fault, by its path."""
-    try:
-        file = GatewayFile.model_validate(_substitute(data, environment))
-    except ValidationError as error:
-        _refuse([f"{_path(fault['loc'])}: {_explain(fault)}" for fault in _innermost(error.errors(include_url=False))])
-    deployments = _deployments(file, catalog, credentials)
+    """Check the file's content and resolve it. Raises `ConfigError` with every fault, by its path.
+
+    The `sandbox`, where there is one, answers if no deployment has a key.
+    """
+    file = _checked(data, environment)
+    reached = [_reached(entry.litellm_params, credentials) for entry in file.model_list]
+    is_sandbox = sandbox is not None and not any(access.api_key for access in reached)
+    if sandbox is not None and is_sandbox:
+        reached = [_made_up(entry.litellm_params, sandbox) for entry in file.model_list]
+    deployments = _deployments(file, catalog, reached)
     return Config(
         catalog_version=catalog.version,
         deployments=deployments,
@@ -148,85 +86,140 @@ def parse_config(
         budget_exceeded_status=file.litellm_settings.budget_exceeded_status_code,
         master_key=file.general_settings.master_key,
         max_request_bytes=int(file.general_settings.max_request_size_mb * 1024 * 1024),
+        request_timeout_s=file.litellm_settings.request_timeout,
+        is_sandbox=is_sandbox,
     )
 
 
-def _substitute(value: Any, environment: Mapping[str, str]) -> Any:
-    """Replace `os.environ/NAME` by the variable, or by nothing where it is unset or empty."""
-    match value:
-        case dict():
-            return {key: _substitute(item, environment) for key, item in cast("dict[Any, Any]", value).items()}
-        case list():
-            return [_substitute(item, environment) for item in cast("list[Any]", value)]
-        case str() if value.startswith("os.environ/"):
-            return environment.get(value.removeprefix("os.environ/")) or None
-        case _:
-            return value
+def _checked(data: object, environment: Mapping[str, str]) -> GatewayFile:
+    variables = _Variables(environment)
+    data = variables.put_in(data, ())
+    try:
+        file = GatewayFile.model_validate(data)
+    except ValidationError as error:
+        known = {fault.partition(":")[0] for fault in variables.faults}
+        others = [fault for fault in faults_of(error, variables.named) if fault.partition(":")[0] not in known]
+        _refuse([*variables.faults, *others])
+    if variables.faults:
+        _refuse(variables.faults)
+    return file
+
+
+class _Variables:
+    """Puts variables in where the file has `os.environ/NAME`, and notes what is wrong with that."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.faults: list[str] = []
+        self.named: dict[Path, str] = {}  # what the file says where a variable was put in
+        self._environment = environment
+
+    def put_in(self, value: Any, path: Path) -> Any:
+        """Give the value with its variables, and without empty sections.
+
+        A setting without a value is a fault, as is a variable that isn't set: taken for absent, it would open a
+        gateway or lift a budget.
+        """
+        match value:
+            case dict():
+                return {
+                    key: self.put_in(item, (*path, key))
+                    for key, item in cast("dict[Any, Any]", value).items()
+                    if item is not None or key not in OPTIONAL_SECTIONS
+                }
+            case list():
+                items = cast("list[Any]", value)
+                return [self.put_in(item, (*path, position)) for position, item in enumerate(items)]
+            case str() if _LIKE_A_VARIABLE.match(value):
+                return self._variable(value, path)
+            case None if path:
+                self.faults.append(f"{path_of(path)}: has no value; write one, or leave the setting out")
+            case _:
+                pass
+        return value
+
+    def _variable(self, written: str, path: Path) -> str:
+        self.named[path] = written
+        match = _VARIABLE.fullmatch(written)
+        if match is None:
+            self.faults.append(f"{path_of(path)}: {written!r} names no variable; write `os.environ/NAME`, with a slash")
+            return written
+        found = self._environment.get(match[1])
+        if not found:
+            self.faults.append(f"{path_of(path)}: the variable {match[1]} is not set; set it, or leave the setting out")
+        return found or written
+
+
+def _reached(params: LitellmParams, credentials: Mapping[str, Credentials]) -> Credentials:
+    """Say how a deployment is reached: as the file says, and where it doesn't, as the environment does."""
+    known = credentials.get(params.provider, Credentials())
+    key = params.api_key or (_NO_KEY if _is_compatible_server(params) else known.api_key)
+    return Credentials(api_key=key, api_base=params.api_base or known.api_base)
+
+
+def _made_up(params: LitellmParams, sandbox: Mapping[str, Credentials]) -> Credentials:
+    """Have the sandbox stand in for a provider, but not at an address of the file's own."""
+    return Credentials(api_base=params.api_base) if params.api_base else sandbox[params.provider]
 
 
 def _deployments(
-    file: GatewayFile, catalog: Catalog, credentials: Mapping[str, Credentials]
+    file: GatewayFile, catalog: Catalog, reached: Sequence[Credentials]
 ) -> dict[str, tuple[Deployment, ...]]:
     groups: dict[str, tuple[Deployment, ...]] = {}
-    for index, entry in enumerate(file.model_list):
+    ids: set[str] = set()
+    for index, (entry, access) in enumerate(zip(file.model_list, reached, strict=True)):
         group = groups.get(entry.model_name, ())
-        path = f"model_list[{index}].litellm_params"
-        deployment = _deployment(entry, len(group), file.router_settings, catalog, credentials, path)
+        path = f"model_list[{index}]"
+        deployment = _deployment(entry, len(group), file.router_settings, catalog, access, path)
+        if deployment.model_id in ids:
+            where = f"{path}.model_info.id"
+            _refuse([f"{where}: {deployment.model_id!r} is an earlier deployment's id; write another one"])
+        ids.add(deployment.model_id)
         groups[entry.model_name] = (*group, deployment)
     return groups
 
 
 def _deployment(
-    entry: ModelEntry,
-    position: int,
-    router: RouterSettings,
-    catalog: Catalog,
-    credentials: Mapping[str, Credentials],
-    path: str,
+    entry: ModelEntry, position: int, router: RouterSettings, catalog: Catalog, access: Credentials, path: str
 ) -> Deployment:
     params = entry.litellm_params
-    provider, _, upstream_model = params.model.partition("/")
-    if provider not in PROVIDERS or not upstream_model:
-        _refuse([f"{path}.model: {params.model!r} must be `provider/model`; providers are {', '.join(PROVIDERS)}"])
-    known = credentials.get(provider, Credentials())
     return Deployment(
         model_id=entry.model_info.id or f"{entry.model_name}-{position + 1}",
         group=entry.model_name,
-        provider=provider,
-        upstream_model=upstream_model,
-        model=_model(entry, provider, upstream_model, catalog, path),
-        api_base=params.api_base or known.api_base,
-        api_key=params.api_key or (_NO_KEY if _is_compatible_server(provider, params) else known.api_key),
+        provider=params.provider,
+        upstream_model=params.upstream_model,
+        model=_model(entry, catalog, path),
+        api_base=access.api_base,
+        api_key=access.api_key,
         timeout_s=params.timeout or router.timeout,
         first_token_timeout_s=params.stream_timeout or router.stream_timeout,
         idle_timeout_s=params.idle_timeout or router.idle_timeout,
     )
 
 
-def _is_compatible_server(provider: str, params: LitellmParams) -> bool:
+def _is_compatible_server(params: LitellmParams) -> bool:
     """Say whether someone else's server is meant, which speaks OpenAI's wire and must not see OpenAI's key."""
-    if provider != "openai" or params.api_base is None:
+    if params.provider != "openai" or params.api_base is None:
         return False
     host = urlsplit(params.api_base).hostname or ""
     return host != "openai.com" and not host.endswith(".openai.com")
 
 
-def _model(entry: ModelEntry, provider: str, upstream_model: str, catalog: Catalog, path: str) -> Model:
+def _model(entry: ModelEntry, catalog: Catalog, path: str) -> Model:
     """Take the catalog's entry, or the file's own prices on top of it. Raises `ConfigError` without either."""
     params = entry.litellm_params
-    model = catalog.models.get((provider, upstream_model))
+    model = catalog.models.get((params.provider, params.upstream_model))
     mode = entry.model_info.mode or (model.mode if model else "chat")
     if prices := _prices(params, mode):
-        model = replace(model or _unknown_model(upstream_model, params, prices), prices=prices, long_context=())
+        model = replace(model or _unknown_model(params, prices), prices=prices, long_context=())
     if model is None:
         _refuse([
-            f"{path}.model: {provider}/{upstream_model} has no known price; "
+            f"{path}.litellm_params.model: {params.model} has no known price; "
             "add input_cost_per_token and output_cost_per_token (USD) beside it"
         ])  # fmt: skip
     return replace(model, mode=mode)
 
 
-def _prices(params: LitellmParams, mode: Mode) -> Prices | None:
+def _prices(params: LitellmParams, mode: str) -> Prices | None:
     """Give the file's own prices, if it has them; embeddings have no output."""
     output = Decimal(0) if mode == "embedding" else params.output_cost_per_token
     if params.input_cost_per_token is None or output is None:
@@ -239,14 +232,20 @@ def _prices(params: LitellmParams, mode: Mode) -> Prices | None:
     )
 
 
-def _unknown_model(upstream_model: str, params: LitellmParams, prices: Prices) -> Model:
+def _unknown_model(params: LitellmParams, prices: Prices) -> Model:
     """Describe a model of which only the price is known; at an own address, its server knows what it takes."""
     capabilities = {"compatible_server": True} if params.api_base else {}
-    return Model(upstream_model=upstream_model, prices=prices, capabilities=capabilities)
+    return Model(upstream_model=params.upstream_model, prices=prices, capabilities=capabilities)
 
 
 def _fallbacks(file: GatewayFile, groups: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
-    fallbacks = {group: chain for entry in file.router_settings.fallbacks for group, chain in entry.items()}
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    for index, entry in enumerate(file.router_settings.fallbacks):
+        for group, chain in entry.items():
+            if group in fallbacks:
+                path = f"router_settings.fallbacks[{index}]"
+                _refuse([f"{path}: {group!r} has a chain in an earlier entry; write one entry for it"])
+            fallbacks[group] = chain
     unknown = sorted({name for group, chain in fallbacks.items() for name in (group, *chain)} - set(groups))
     if unknown:
         _refuse([f"router_settings.fallbacks: {name!r} is no model_name of model_list" for name in unknown])
@@ -263,24 +262,6 @@ def _budget(file: GatewayFile) -> Budget | None:
         duration=settings.budget_duration,
         thresholds=file.general_settings.budget_alert_thresholds,
     )
-
-
-def _innermost(faults: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Leave out what is only said of a list because of its element."""
-    paths = [fault["loc"] for fault in faults]
-    return [fault for fault in faults if not any(path[: len(fault["loc"])] == fault["loc"] != path for path in paths)]
-
-
-def _path(loc: tuple[int | str, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "the file"
-
-
-def _explain(fault: ErrorDetails) -> str:
-    if fault["type"] == "extra_forbidden":
-        return "is not a known setting"
-    if fault["type"] == "value_error":
-        return str(fault["ctx"]["error"]) if "ctx" in fault else fault["msg"]
-    return fault["msg"]
 
 
 def _refuse(faults: list[str]) -> NoReturn:

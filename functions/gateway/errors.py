@@ -4,6 +4,7 @@ GatewayError                    has `status`, `code`; its message tells the call
 ├─ BadRequest            400    names the field
 ├─ BodyTooLarge          413    says the limit
 ├─ UnsupportedMediaType  415
+├─ RequestTimeout        408    the body stopped arriving
 ├─ NotAuthenticated      401
 ├─ ModelNotFound         404    lists the models
 ├─ BudgetExceeded        429    says when the window ends; `x-should-retry: false`
@@ -15,7 +16,7 @@ GatewayError                    has `status`, `code`; its message tells the call
 UpstreamError                   a provider refused or fell silent; never leaves `gateway/`
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -75,6 +76,18 @@ class UnsupportedMediaType(GatewayError):
         super().__init__(f"Content-Type {content_type!r} is not supported. Send application/json.")
 
 
+class RequestTimeout(GatewayError):
+    """The body did not arrive in time; what may still come of it is not read."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers = {"connection": "close"}
+
+
 class NotAuthenticated(GatewayError):
     """No key, or not the right one."""
 
@@ -115,7 +128,7 @@ class BudgetExceeded(GatewayError):
 
 
 class AllModelsFailed(GatewayError):
-    """Every deployment of the chain was tried; `attempts` says what each answered."""
+    """Nobody of the chain answered, or not in the request's time; `attempts` says what those said who were asked."""
 
     status = 503
     type = "all_models_failed"
@@ -123,7 +136,7 @@ class AllModelsFailed(GatewayError):
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
         asked = attempts_header(attempts)
-        super().__init__(f"Every model of the fallback chain failed ({asked}). Try again shortly.")
+        super().__init__(f"No model of the fallback chain answered ({asked}). Try again shortly.")
         self.headers = {"x-gateway-attempts": asked}
         self.details = _details(attempts)
 
@@ -162,7 +175,7 @@ class UpstreamError(Exception):
 
     `status` is its HTTP status or one of `Attempt.status`'s words; `kind`, `code` and `param` are the error's own
     type, code and parameter, lower case as sent, where the body has them; `message` is the provider's own
-    text, shortened. `retry_after_s` is its wish, if it had one. `headers` are the answer's, lower case.
+    text, shortened. `retry_after_s` is its wish, if it had one.
     """
 
     def __init__(
@@ -174,7 +187,6 @@ class UpstreamError(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after_s: float | None = None,
-        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
@@ -183,4 +195,3 @@ class UpstreamError(Exception):
         self.code = code
         self.param = param
         self.retry_after_s = retry_after_s
-        self.headers = dict(headers or {})

@@ -5,10 +5,9 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from events.budget import Budget, BudgetWindow, ThresholdCrossed, due_alerts, increments
+from events.budget import Budget, BudgetWindow, ThresholdCrossed, due_alerts, increments, is_counted
 from events.codec import Event
 from events.money import NanoUsd
-from events.spend import SpendRecorded
 from events.tick import Ticked
 from events.window import Window
 from functions.gateway.errors import StoreUnavailable, Unstorable
@@ -82,7 +81,7 @@ class Folder:
         moments = [
             now if isinstance(event, Ticked) else event.time
             for event in group
-            if isinstance(event, SpendRecorded | Ticked)
+            if is_counted(event) or isinstance(event, Ticked)
         ]
         for budget in self._budgets:
             for window in {budget.window(moment) for moment in moments}:

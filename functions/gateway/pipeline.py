@@ -1,8 +1,9 @@
 """The story of an answer: resolve, admit, walk the chain, record what it cost, let the last byte go."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -14,7 +15,7 @@ from events.codec import encode
 from events.money import NanoUsd
 from events.spend import Outcome
 from functions.gateway.config import Config
-from functions.gateway.errors import AllModelsFailed, StoreUnavailable, StreamBroken, UpstreamError
+from functions.gateway.errors import AllModelsFailed, BadRequest, StoreUnavailable, StreamBroken, UpstreamError
 from functions.gateway.headers import answer_headers
 from functions.gateway.ports import (
     SPEND_EVENTS,
@@ -83,7 +84,7 @@ class Completions:
         chain = resolve(request, self._config.deployments, self._config.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold:
-            served = await self._walk(run, chain, partial(self._complete, request, run), lambda d: d.timeout_s)
+            served = await self._walk(run, hold, chain, partial(self._complete, request, run), lambda d: d.timeout_s)
             run.follow_answer(served.answer)
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
@@ -93,7 +94,7 @@ class Completions:
             model=model,
             fallback_id=run.fallback_id,
             created=self._unix_time(),
-            is_legacy=request.legacy_body is not None,
+            is_legacy=request.offers_functions,
         )
         dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
         return RenderedAnswer(headers=self._headers(run, served.deployment, run.cost, dropped), body=body)
@@ -103,7 +104,7 @@ class Completions:
         chain = resolve(request, self._config.deployments, self._config.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold:
-            served = await self._walk(run, chain, partial(self._embed, request, run), lambda d: d.timeout_s)
+            served = await self._walk(run, hold, chain, partial(self._embed, request, run), lambda d: d.timeout_s)
             run.follow_embeddings(served.answer)
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
@@ -124,7 +125,7 @@ class Completions:
         async with self._admission.hold(request, chain) as hold, AsyncExitStack() as connection:
             opening = partial(self._open, request, run, connection)
             try:
-                served = await self._walk(run, chain, opening, lambda d: d.first_token_timeout_s)
+                served = await self._walk(run, hold, chain, opening, lambda d: d.first_token_timeout_s)
             except anyio.get_cancelled_exc_class():
                 await self._record_abandoned(run, hold)
                 raise
@@ -168,14 +169,26 @@ class Completions:
     async def _walk(
         self,
         run: Run,
+        hold: Hold,
         chain: Sequence[Deployment],
         ask: Callable[[Deployment], Awaitable[T]],
         patience: Callable[[Deployment], float],
     ) -> Served[T]:
         try:
-            return await walk_chain(chain, ask, patience=patience, clock=self._clock, attempts=run.attempts)
+            return await walk_chain(
+                chain,
+                ask,
+                patience=patience,
+                clock=self._clock,
+                deadline=self._deadline(run),
+                attempts=run.attempts,
+            )
         except AllModelsFailed:
-            await self._report_failure(run)
+            await self._report_failure(run, hold)
+            raise
+        except BadRequest:
+            if run.is_billed or run.cost:
+                await self._report_failure(run, hold)
             raise
 
     async def _events(
@@ -186,10 +199,15 @@ class Completions:
             fallback_id=run.fallback_id,
             created=self._unix_time(),
             wants_usage=request.wants_usage,
-            is_legacy=request.legacy_body is not None,
+            is_legacy=request.offers_functions,
         )
         try:
-            async for chunk in served.answer:
+            async for chunk in _until(
+                self._deadline(run),
+                served.answer,
+                idle_timeout_s=served.deployment.idle_timeout_s,
+                clock=self._clock,
+            ):
                 if event := renderer.render(chunk):
                     yield event
             await self._record(run, hold, "completed")
@@ -219,29 +237,34 @@ class Completions:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)
         except (StoreUnavailable, TimeoutError) as error:
-            _log.critical("spend could not be recorded: %s", encode(event).decode())
+            _log.critical("spend could not be recorded (%s): %s", error, encode(event).decode())
             raise StoreUnavailable("The answer could not be recorded, so it is withheld. Try again shortly.") from error
         hold.settle(event.cost)
 
     async def _record_abandoned(self, run: Run, hold: Hold) -> None:
         """Record a request whose client left before the first content, by what its provider said that it bills."""
         if not run.is_billed:
-            await self._report_failure(run)
+            await self._report_failure(run, hold)
             return
         with suppress(StoreUnavailable):  # logged; there is nobody left to tell
             await self._record(run, hold, "client_disconnected")
 
-    async def _report_failure(self, run: Run) -> None:
-        event = run.failed(time=self._now(), clock=self._clock())
+    async def _report_failure(self, run: Run, hold: Hold) -> None:
+        event = run.failed(version=self._config.catalog_version, time=self._now(), clock=self._clock())
         try:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)
         except (StoreUnavailable, TimeoutError):
             _log.error("a failure could not be recorded: %s", encode(event).decode())
+        if event.cost:
+            hold.settle(event.cost)
 
     @staticmethod
     def _headers(run: Run, deployment: Deployment, cost: NanoUsd | None, dropped: tuple[str, ...]) -> Mapping[str, str]:
         return answer_headers(run.caller.request_id, deployment, run.attempts, cost=cost, dropped_params=dropped)
+
+    def _deadline(self, run: Run) -> float:
+        return run.started + self._config.request_timeout_s
 
     def _unix_time(self) -> int:
         return int(self._now().timestamp())
@@ -262,4 +285,23 @@ async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk]) -> Async
     for chunk in opening:
         yield chunk
     async for chunk in following:
+        yield chunk
+
+
+async def _until(
+    deadline: float, chunks: AsyncIterator[Chunk], *, idle_timeout_s: float, clock: Callable[[], float]
+) -> AsyncIterator[Chunk]:
+    """Give a stream's chunks as long as the request may take. Raises `UpstreamError`.
+
+    While the upstream's own bound on a silence is the nearer one, none is set for each chunk: that is dear.
+    """
+    while True:
+        left = deadline - clock()
+        try:
+            async with nullcontext() if left > idle_timeout_s else asyncio.timeout(left):
+                chunk = await anext(chunks, None)
+        except TimeoutError as error:
+            raise UpstreamError("timeout", "the request's time was over") from error
+        if chunk is None:
+            return
         yield chunk

@@ -66,6 +66,11 @@ class ChatRequest:
 
     mode: ClassVar[Mode] = "chat"
 
+    @property
+    def offers_functions(self) -> bool:
+        """Say whether the answer is to call a function in the older form, as the request offers them."""
+        return self.legacy_body is not None and bool(self.legacy_body.get("functions"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingRequest:
@@ -98,7 +103,6 @@ class Answer:
     created: int | None = None
     usage_details: dict[str, Any] = field(default_factory=dict[str, Any])
     extra: dict[str, Any] = field(default_factory=dict[str, Any])  # further top-level fields (system_fingerprint …)
-    dropped_params: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -208,8 +212,8 @@ class Counters(Protocol):
         """Remember that these thresholds were announced; doing it twice is harmless."""
         ...
 
-    async def write(self, counter: str, state: BudgetWindow) -> None:
-        """Replace a counter with what a replay says it should be."""
+    async def set_spent(self, counter: str, spent: NanoUsd) -> None:
+        """Have a counter say what a replay says; its marks stay. Raises `StoreUnavailable`."""
         ...
 
     def names(self) -> AsyncIterator[str]:

@@ -76,18 +76,21 @@ async def walk_chain(
     *,
     patience: Callable[[Deployment], float],
     clock: Callable[[], float],
+    deadline: float,
     attempts: list[Attempt],
 ) -> Served[T]:
     """Ask each deployment in turn; the first answer wins.
 
-    `patience` bounds one attempt, in seconds. Every attempt is added to `attempts` as it ends, so that they are known
-    however the walk ends. Raises `AllModelsFailed`, or `BadRequest` with the provider's own words where the request
-    is at fault.
+    `patience` bounds one attempt, in seconds; at `deadline`, by the clock, the running one ends and no other begins.
+    Every attempt is added to `attempts` as it ends, so that they are known however the walk ends. Raises
+    `AllModelsFailed`, or `BadRequest` with the provider's own words where the request is at fault.
     """
     for deployment in chain:
         started = clock()
+        if started >= deadline:
+            break
         try:
-            async with asyncio.timeout(patience(deployment)):
+            async with asyncio.timeout(min(patience(deployment), deadline - started)):
                 answer = await ask(deployment)
         except asyncio.CancelledError:
             attempts.append(_attempt(deployment, "client_disconnected", started, clock()))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from events.money import NOTHING, NanoUsd
+from events.money import NanoUsd
 from events.spend import Attempt, CompletionFailed, Outcome, Scopes, SpendRecorded, Usage
 from functions.gateway.catalog import cost_of
 from functions.gateway.estimates import interrupted_usage
@@ -31,7 +31,7 @@ class Run:
         self.caller = caller
         self.attempts: list[Attempt] = []
         self.usage_details: dict[str, Any] = {}
-        self._started = started
+        self.started = started
         self._event_id = str(uuid.uuid4())
         self._deployment: Deployment | None = None
         self._first_content: float | None = None
@@ -63,11 +63,12 @@ class Run:
 
     @property
     def cost(self) -> NanoUsd:
-        """What the concluded request cost."""
-        return self._event.cost if self._event else NOTHING
+        """What the attempts that have ended cost, failed ones included."""
+        return NanoUsd(sum(attempt.cost for attempt in self.attempts))
 
     def ask(self, deployment: Deployment) -> None:
-        """A deployment is asked; what another one said before it failed is forgotten."""
+        """A deployment is asked; of what another one said before it failed, only its bill is kept."""
+        self._bill_failure()
         self._deployment = deployment
         self._reported, self.usage_details, self._produced = None, {}, []
         self._response_id = self._response_model = None
@@ -106,8 +107,9 @@ class Run:
         self._event = self._spend(outcome, version, time, clock)
         return self._event
 
-    def failed(self, *, time: datetime, clock: float) -> CompletionFailed:
+    def failed(self, *, version: str, time: datetime, clock: float) -> CompletionFailed:
         """Make the event of a request that nobody answered."""
+        self._bill_failure()
         return CompletionFailed(
             event_id=self._event_id,
             time=time,
@@ -115,9 +117,23 @@ class Run:
             alias=self.request.alias,
             scopes=self.caller.scopes,
             attempts=tuple(self.attempts),
-            latency_ms=self._ms_since(self._started, clock),
+            latency_ms=self._ms_since(self.started, clock),
             trace_context=self.caller.trace_context,
+            cost=self.cost,
+            catalog_version=version,
         )
+
+    def _bill_failure(self) -> None:
+        """Keep what the last attempt costs, which has failed, where its provider has reported that it bills it."""
+        if self._deployment is not None and self._reported is not None:
+            self._bill(self._interrupted_usage(), self._deployment)
+            self._reported = None
+
+    def _bill(self, usage: Usage, deployment: Deployment) -> None:
+        self.attempts[-1] = replace(self.attempts[-1], billed=True, cost=cost_of(usage, deployment.model))
+
+    def _interrupted_usage(self) -> Usage:
+        return interrupted_usage(self._reported, self.request.body, "".join(self._produced))
 
     def _spend(self, outcome: Outcome, version: str, time: datetime, clock: float) -> SpendRecorded:
         deployment = self._deployment
@@ -125,7 +141,8 @@ class Run:
             raise RuntimeError("a request that nobody serves can't be concluded")
         usage, is_estimated = self.usage, self._reported is None
         if outcome != "completed" or is_estimated:
-            usage, is_estimated = interrupted_usage(self._reported, self.request.body, "".join(self._produced)), True
+            usage, is_estimated = self._interrupted_usage(), True
+        self._bill(usage, deployment)
         return SpendRecorded(
             event_id=self._event_id,
             time=time,
@@ -137,18 +154,18 @@ class Run:
             provider=deployment.provider,
             usage=usage,
             usage_is_estimated=is_estimated,
-            cost=cost_of(usage, deployment.model),
+            cost=self.cost,
             catalog_version=version,
             scopes=self.caller.scopes,
             outcome=outcome,
             attempts=tuple(self.attempts),
-            latency_ms=self._ms_since(self._started, clock),
+            latency_ms=self._ms_since(self.started, clock),
             time_to_first_token_ms=self._time_to_first_token_ms(),
             trace_context=self.caller.trace_context,
         )
 
     def _time_to_first_token_ms(self) -> int | None:
-        return None if self._first_content is None else self._ms_since(self._started, self._first_content)
+        return None if self._first_content is None else self._ms_since(self.started, self._first_content)
 
     @staticmethod
     def _ms_since(since: float | None, clock: float) -> int:

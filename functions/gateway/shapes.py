@@ -97,7 +97,6 @@ class _ProvidersPart(TypedDict):
 _UserParts = list[Annotated[_TextPart | _ImagePart | _AudioPart | _FilePart | _ProvidersPart, Discriminator("type")]]
 _SystemParts = list[Annotated[_TextPart | _ProvidersPart, Discriminator("type")]]
 _AssistantParts = list[Annotated[_TextPart | _RefusalPart, Discriminator("type")]]
-_TextContent = Annotated[Annotated[str, Tag("text")] | Annotated[list[_TextPart], Tag("parts")], _BY_SHAPE]
 _SystemContent = Annotated[Annotated[str, Tag("text")] | Annotated[_SystemParts, Tag("parts")], _BY_SHAPE]
 _UserContent = Annotated[Annotated[str, Tag("text")] | Annotated[_UserParts, Tag("parts")], _BY_SHAPE]
 _AssistantContent = Annotated[Annotated[str, Tag("text")] | Annotated[_AssistantParts, Tag("parts")], _BY_SHAPE]
@@ -186,7 +185,7 @@ class _ToolMessage(TypedDict):
 class _FunctionMessage(TypedDict):
     role: Literal["function"]
     name: Name
-    content: _TextContent | None
+    content: _AssistantContent | None
 
 
 @_open
@@ -414,13 +413,22 @@ def _bad_request(fault: ErrorDetails, body: Any) -> BadRequest:
     return BadRequest(f"{param}: {fault['msg']}.", param=param)
 
 
+_BRANCHES = frozenset({
+    "system", "developer", "user", "assistant", "tool", "function",
+    "text", "refusal", "image_url", "input_audio", "file",
+})  # fmt: skip
+
+
 def _path(loc: Sequence[str | int], value: Any, *, is_missing: bool) -> str:
     """Turn a validation error's location into the field's path, leaving out the names of union branches.
 
-    Those are told from fields by not being there; of a missing field's location, the last part isn't either.
+    Those are told from fields by not being there (of a missing field's location, the last part isn't either), or, where
+    a field may bear the same name, by their place right after a position.
     """
     path = ""
     for position, part in enumerate(loc):
+        if part in _BRANCHES and isinstance(loc[position - 1], int):
+            continue
         is_absent_field = is_missing and position == len(loc) - 1
         if isinstance(part, int):
             path += f"[{part}]"

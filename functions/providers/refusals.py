@@ -68,7 +68,6 @@ def _described(status: int, body: Any, text: str, headers: Mapping[str, str]) ->
         code=_text(reason or (code if isinstance(code, str) else None)),
         param=_text(error.get("param")),
         retry_after_s=_retry_after_s(headers, details),
-        headers=headers,
     )
 
 

@@ -128,14 +128,17 @@ class ProviderUpstream:
             await response.aclose()
 
     async def _chunks(self, response: httpx2.Response, deployment: Deployment) -> AsyncGenerator[Chunk]:
+        """Give the chunks. After the first content only what a chunk carries ends a silence: a ping carries nothing."""
         framer, decoder = DataFramer(), self._wire.stream_decoder()
-        idle_s: float | None = None
+        clock = asyncio.get_running_loop().time
+        silent_until: float | None = None
         pieces = response.aiter_bytes()
-        while (piece := await _next(pieces, idle_s)) is not None:
+        while (piece := await _next(pieces, silent_until)) is not None:
             for data in framer.feed(piece):
                 for chunk in _decoded(decoder, data):
                     yield chunk
-                    idle_s = idle_s or (deployment.idle_timeout_s if chunk.has_content else None)
+                    if chunk.has_content or (chunk.usage and silent_until):
+                        silent_until = clock() + deployment.idle_timeout_s
         for data in filter(_is_whole, framer.end()):
             for chunk in _decoded(decoder, data):
                 yield chunk
@@ -143,9 +146,9 @@ class ProviderUpstream:
             raise UpstreamError("broken_stream", "the stream ended before its end")
 
 
-async def _next(pieces: AsyncIterator[bytes], idle_s: float | None) -> bytes | None:
+async def _next(pieces: AsyncIterator[bytes], until: float | None) -> bytes | None:
     with transport_failures("broken_stream"):
-        async with asyncio.timeout(idle_s):
+        async with asyncio.timeout_at(until):
             return await anext(pieces, None)
 
 

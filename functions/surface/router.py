@@ -1,6 +1,7 @@
 """Every path of the gateway, and what answers there."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from events.money import NOTHING, usd
 from functions.gateway.config import Config
@@ -23,6 +24,7 @@ from functions.surface.edge import at_edge, json_response
 from functions.surface.embeddings import EmbeddingEndpoint
 
 _READY_WITHIN_S = 2
+_log = logging.getLogger(__name__)
 
 
 class Surface:
@@ -54,16 +56,13 @@ class Surface:
         sandbox = {"sandbox": "answers are made up; no provider is asked"} if self._is_sandbox else {}
         return _json({"status": "healthy", "models": list(self._config.deployments), **sandbox})
 
-    async def liveliness(self, request: Request) -> Response:
-        """`GET /health/liveliness`: the process answers."""
-        return _json("I'm alive!")
-
     async def readiness(self, request: Request) -> Response:
         """`GET /health/readiness`: the store answers too."""
         try:
             with anyio.fail_after(_READY_WITHIN_S):
                 await self._counters.read("readiness")
-        except (StoreUnavailable, TimeoutError):
+        except (StoreUnavailable, TimeoutError) as error:
+            _log.warning("not ready: %s", str(error) or "the store does not answer in time")
             return _json({"status": "unhealthy", "db": "disconnected"}, status=503)
         return _json({"status": "healthy", "db": "connected"})
 
@@ -72,7 +71,7 @@ class Surface:
         authenticate(request.headers, self._config.master_key)
         budget = self._config.budget
         if budget is None:
-            return _json({"spend": usd(NOTHING), "max_budget": 0.0})
+            return _json({"spend": usd(NOTHING), "max_budget": None})
         window = budget.window(self._now())
         state = await self._counters.read(budget.counter(window))
         return _json({
@@ -85,8 +84,24 @@ class Surface:
         })  # fmt: skip
 
 
+def build_gateway(open_router: Callable[[], Awaitable[ASGIApp]]) -> ASGIApp:
+    """Put what `build_router` lays out behind its opening, by the first request; liveliness doesn't wait for it."""
+
+    async def opened(scope: Scope, receive: Receive, send: Send) -> None:
+        router = await open_router()
+        await router(scope, receive, send)
+
+    alive = _on(("/health/liveliness", "/health/liveness"), liveliness)
+    return at_edge(Router(alive, redirect_slashes=False, default=opened))
+
+
+async def liveliness(request: Request) -> Response:
+    """`GET /health/liveliness`: the process answers, whatever becomes of its store."""
+    return _json("I'm alive!")
+
+
 def build_router(surface: Surface, completions: Completions, config: Config) -> ASGIApp:
-    """Put every endpoint on its paths."""
+    """Put every endpoint that needs an instance on its paths."""
     return at_edge(
         Router(
             [
@@ -96,7 +111,6 @@ def build_router(surface: Surface, completions: Completions, config: Config) -> 
                 *_on(("/v1/models/{alias:path}", "/models/{alias:path}"), surface.one_model),
                 *_on(("/v1/model/info", "/model/info"), surface.model_info),
                 *_on(("/health",), surface.health),
-                *_on(("/health/liveliness", "/health/liveness"), surface.liveliness),
                 *_on(("/health/readiness",), surface.readiness),
                 *_on(("/global/spend",), surface.global_spend),
             ],

@@ -21,7 +21,7 @@ import httpx2
 from events.tick import Ticked
 from functions.adapters.embedded.bus import SqliteBus, SqliteSubscription
 from functions.adapters.embedded.stores import open_bus_file
-from functions.bootstrap import Environment
+from functions.bootstrap import Environment, read_environment
 from functions.gateway.errors import StoreUnavailable
 from functions.gateway.ports import BUDGET_ALERTS, SPEND_EVENTS, TOPICS, Bus, Delivery, Subscription
 
@@ -167,7 +167,7 @@ async def main(fold_url: str, alert_url: str) -> None:
     urls = {SPEND_EVENTS: fold_url, BUDGET_ALERTS: alert_url}
     limits = httpx2.Limits(max_connections=2 * _AT_ONCE, max_keepalive_connections=50)
     async with (
-        open_ends(Environment()) as ends,
+        open_ends(read_environment()) as ends,
         httpx2.AsyncClient(timeout=_TIMEOUT, limits=limits) as client,
         asyncio.TaskGroup() as tasks,
     ):

@@ -93,11 +93,16 @@ async def test_marks_are_remembered_and_repeating_them_is_harmless(backend: Back
     assert await backend.stores.counters.read(TODAY) == BudgetWindow(NanoUsd(5), frozenset({50, 80}))
 
 
-async def test_a_counter_can_be_replaced_and_is_listed(backend: Backend) -> None:
+async def test_what_a_counter_says_can_be_replaced_and_its_marks_stay(backend: Backend) -> None:
     await backend.stores.counters.mark_crossed(TODAY, [95])
-    await backend.stores.counters.write(TODAY, BudgetWindow(NanoUsd(9), frozenset({50})))
+    await backend.stores.counters.set_spent(TODAY, NanoUsd(9))
 
-    assert await backend.stores.counters.read(TODAY) == BudgetWindow(NanoUsd(9), frozenset({50}))
+    assert await backend.stores.counters.read(TODAY) == BudgetWindow(NanoUsd(9), frozenset({95}))
+
+
+async def test_every_counter_is_listed(backend: Backend) -> None:
+    await backend.stores.counters.set_spent(TODAY, NanoUsd(9))
+
     assert [name async for name in backend.stores.counters.names()] == [TODAY]
 
 

@@ -128,7 +128,7 @@ def served(target: str, signature: str, state_dir: Path, *options: str) -> Gener
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet) as process:
         try:
             url = f"http://127.0.0.1:{port}/"
-            wait_for(lambda: _answers(url))
+            wait_for(lambda: _answers(f"{url}health/liveliness"))
             yield url
         finally:
             process.terminate()
@@ -150,6 +150,19 @@ def test_each_function_is_served_in_a_process_of_its_own(tmp_path: Path, options
         assert deliver(url, published(spend("e-1", cost=5))) == 200
     with served("send_alert", "cloudevent", tmp_path, *options) as url:
         assert deliver(url, published(threshold_crossed(50))) == 200
+
+
+def test_a_store_that_can_not_be_opened_is_refused_in_openais_words_until_it_can(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite3").mkdir()
+    with served("completion", "http", tmp_path) as url:
+        refused = httpx2.get(f"{url}v1/models", timeout=20)
+        alive = httpx2.get(f"{url}health/liveliness", timeout=20)
+        (tmp_path / "ledger.sqlite3").rmdir()
+        taken = httpx2.get(f"{url}v1/models", timeout=20)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+    assert (alive.status_code, alive.json()) == (200, "I'm alive!")
+    assert taken.status_code == 200
 
 
 def test_the_framework_loads_our_packages_and_not_their_namesakes(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Everything that the README says to do, done as it is written there."""
 
+import ast
 import json
 import os
 import re
@@ -10,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from functions.bootstrap import Environment
-from functions.gateway.config import GatewayFile, GeneralSettings, LitellmParams, LitellmSettings, RouterSettings
+from functions.gateway.settings import GatewayFile, GeneralSettings, LitellmParams, LitellmSettings, RouterSettings
 from tests.e2e.stack import ROOT, Stack, clean_environment, wait_for
 
 README = (ROOT / "README.md").read_text()
 _BLOCK = re.compile(r"<!-- test: (?P<name>[\w-]+) -->\n+```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
 _SHOWN = re.compile(r"\n```\n(?P<shown>.*?)```", re.DOTALL)
+_HEADER = re.compile(r"x-litellm-[a-z-]+|x-gateway-[a-z-]+|retry-after|x-should-retry")
 BLOCKS = {match["name"]: match for match in _BLOCK.finditer(README)}
 
 
@@ -133,6 +135,24 @@ def test_every_setting_is_described(setting: str) -> None:
     rows = [line for line in described().splitlines() if f".{name}`" in line]
 
     assert any(section in row or "`…." in row or "`." in row for row in rows), f"{setting} is not in the README"
+
+
+def headers() -> list[str]:
+    """The names of the headers that an answer may have beside OpenAI's, wherever the code writes them."""
+    written = [
+        node.value
+        for path in (ROOT / "functions").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    return sorted({name for name in written if _HEADER.fullmatch(name)} - {"x-litellm-api-key"})  # that one is read
+
+
+@pytest.mark.parametrize("header", headers())
+def test_every_header_of_an_answer_is_described(header: str) -> None:
+    rows = [line.split(" | ")[0] for line in README.splitlines() if line.startswith("| `")]
+
+    assert any(f"`{header}`" in names for names in rows)
 
 
 def test_the_files_that_the_readme_names_are_there() -> None:

@@ -51,14 +51,33 @@ def test_a_stream_that_runs_when_it_is_stopped_is_not_dressed_as_complete(tmp_pa
             pieces = answer.iter_bytes()
             said = next(pieces)
             stack.process.send_signal(signal.SIGTERM)
+            stopping = time.monotonic()
             try:
                 for piece in pieces:
                     said += piece
             except httpx2.HTTPError:
                 pass
-        stack.stop()
+        assert stack.stop() == 0
+        assert time.monotonic() - stopping < 10
 
     assert b"[DONE]" not in said
+
+
+def test_an_answer_that_is_under_way_when_it_is_stopped_is_finished(tmp_path: Path) -> None:
+    with running(tmp_path) as stack:
+        body = {
+            "model": "gpt-4o",
+            "messages": [{"role": "user", "content": "Say hello [sandbox: openai=slow]"}],
+            "stream": True,
+        }
+        with httpx2.stream("POST", f"{stack.url}/v1/chat/completions", json=body, timeout=30) as answer:
+            pieces = answer.iter_bytes()
+            said = next(pieces)
+            stack.process.send_signal(signal.SIGTERM)
+            said += b"".join(pieces)
+        assert stack.stop() == 0
+
+    assert said.endswith(b"data: [DONE]\n\n")
 
 
 def test_parts_that_die_are_started_again(own_stack: Stack) -> None:
@@ -111,7 +130,47 @@ def test_a_wrong_setting_is_named_with_its_file(tmp_path: Path) -> None:
     refused = up(GATEWAY_CONFIG=str(config), STATE_DIR=str(tmp_path), PORT=str(free_base_port()))
 
     assert refused.returncode == 1
-    assert refused.stderr.strip().endswith("mine.yaml: model_list[0].litellm_params.speed: is not a known setting")
+    assert "mine.yaml: model_list[0].litellm_params.speed: is not a known setting; known are " in refused.stderr
+
+
+def test_a_wrong_variable_is_named_in_one_line(tmp_path: Path) -> None:
+    refused = up(GATEWAY_BACKEND="foo", STATE_DIR=str(tmp_path), PORT=str(free_base_port()))
+
+    assert refused.returncode == 1
+    assert refused.stderr == "GATEWAY_BACKEND: 'foo' is not accepted; write embedded or google\n"
+
+
+def test_a_state_folder_that_can_not_be_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    refused = up(STATE_DIR=str(tmp_path / "file" / "state"), PORT=str(free_base_port()))
+
+    assert refused.returncode == 1
+    path = tmp_path / "file" / "state"
+    assert refused.stderr == f"STATE_DIR: {path} can't be a folder to write to (Not a directory); set another\n"
+
+
+def test_the_state_folder_of_another_stack_is_refused(own_stack: Stack) -> None:
+    folder = own_stack.environment["STATE_DIR"]
+
+    refused = up(STATE_DIR=folder, PORT=str(free_base_port()))
+
+    assert refused.returncode == 1
+    assert refused.stderr == f"STATE_DIR: {folder} is in use by another stack; stop it, or set another\n"
+
+
+def test_a_log_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = clean_environment() | {"PORT": str(free_base_port()), "STATE_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        ["bash", "infra/local/up"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=writing, text=True
+    ) as process:
+        os.close(writing)
+        assert process.stdout
+        assert process.stdout.readline().startswith("ready http://127.0.0.1:")
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(20) == 0
 
 
 def test_with_provider_keys_the_providers_are_asked_and_without_one_it_is_passed_over(tmp_path: Path) -> None:

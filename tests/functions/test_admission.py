@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from events.budget import BudgetWindow
-from events.money import nano_usd
+from events.money import NanoUsd, nano_usd
 from functions.gateway.admission import WindowAdmission
 from functions.gateway.errors import BudgetExceeded, StoreUnavailable
 from tests.builders import NOON, budget, chat_request, deployment
@@ -31,7 +31,7 @@ class Readings:
     async def mark_crossed(self, counter: str, percents: Sequence[int]) -> None:
         raise AssertionError("admission only reads")
 
-    async def write(self, counter: str, state: BudgetWindow) -> None:
+    async def set_spent(self, counter: str, spent: NanoUsd) -> None:
         raise AssertionError("admission only reads")
 
     def names(self) -> AsyncIterator[str]:

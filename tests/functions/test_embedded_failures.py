@@ -34,7 +34,7 @@ class FailingDatabase(Database):
 
 async def test_of_publications_that_share_a_failed_commit_none_is_acknowledged(tmp_path: Path) -> None:
     async with open_database(tmp_path / "bus.sqlite3", bus.SCHEMA) as opened:
-        database = FailingDatabase(opened._connection, opened._thread)  # pyright: ignore[reportPrivateUsage]
+        database = FailingDatabase(opened._connection, opened._thread, tmp_path / "bus.sqlite3")  # pyright: ignore[reportPrivateUsage]
         sqlite_bus = SqliteBus(database)
         database.is_failing = True
         publications = [sqlite_bus.publish(SPEND_EVENTS, spend(f"e-{number}")) for number in range(5)]
@@ -47,7 +47,7 @@ async def test_of_publications_that_share_a_failed_commit_none_is_acknowledged(t
 
 async def test_a_commit_after_a_failed_one_succeeds(tmp_path: Path) -> None:
     async with open_database(tmp_path / "bus.sqlite3", bus.SCHEMA) as opened:
-        database = FailingDatabase(opened._connection, opened._thread)  # pyright: ignore[reportPrivateUsage]
+        database = FailingDatabase(opened._connection, opened._thread, tmp_path / "bus.sqlite3")  # pyright: ignore[reportPrivateUsage]
         sqlite_bus = SqliteBus(database)
         database.is_failing = True
         with pytest.raises(StoreUnavailable):

@@ -18,6 +18,7 @@ from functions.adapters.stores import Stores
 from functions.gateway.errors import StoreUnavailable, Unstorable
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.ports import BUDGET_ALERTS, Ledger
+from functions.replay import replayed
 from tests.builders import NOON, TODAY, budget, failure, spend
 
 
@@ -144,6 +145,13 @@ async def test_each_threshold_is_announced_when_it_is_reached_and_only_then(fold
     await fold.folder.fold(spend("c", cost=nano_usd(0.1)))
 
     assert (before, reached, await fold.alerts()) == ([], [50, 80], [])
+
+
+async def test_a_failure_that_was_billed_counts_and_announces(fold: Fold) -> None:
+    await fold.folder.fold(failure("f", cost=nano_usd(5)))
+
+    assert (await fold.spent(), await fold.alerts()) == (nano_usd(5), [50])
+    assert (await replayed(fold.stores.ledger, [budget()]))[TODAY].spent == await fold.spent()
 
 
 async def test_another_instance_does_not_announce_again(fold: Fold) -> None:

@@ -9,21 +9,24 @@ from typing import Any, cast
 import anyio
 import orjson
 import pytest
+from starlette.types import Message, Scope
 
 from events.codec import Event
 from events.money import NanoUsd
 from events.spend import CompletionFailed, Scopes, SpendRecorded, Usage
 from functions.gateway.config import Config
-from functions.gateway.errors import AllModelsFailed, StoreUnavailable, UpstreamError
+from functions.gateway.errors import AllModelsFailed, BadRequest, StoreUnavailable, UpstreamError
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment, Request
 from functions.gateway.run import Caller
+from functions.surface.chat import ChatEndpoint
 from tests.builders import NOON, answer, chat_request, chunk, deployment
 
 CALLER = Caller(request_id="call-1", scopes=Scopes(user="ada"))
 TEN_IN = Usage(input_tokens=10, output_tokens=1)
 TEN_IN_TWO_OUT = Usage(input_tokens=10, output_tokens=2)
 HANG = "hang"
+PINGS = "pings"
 HELLO = [chunk(usage=TEN_IN), chunk("Hel"), chunk("lo"), chunk(finish_reason="stop"), chunk(usage=TEN_IN_TWO_OUT)]
 
 
@@ -94,7 +97,10 @@ class ScriptedUpstream:
                 raise item
             if isinstance(item, Chunk):
                 yield item
-            else:
+            while item == PINGS:
+                await asyncio.sleep(0.01)
+                yield chunk(usage=TEN_IN)
+            if item == HANG:
                 await asyncio.Event().wait()
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
@@ -107,7 +113,9 @@ class ScriptedUpstream:
 class Bench:
     """A pipeline with two deployments in its chain."""
 
-    def __init__(self, first: ScriptedUpstream, second: ScriptedUpstream | None = None) -> None:
+    def __init__(
+        self, first: ScriptedUpstream, second: ScriptedUpstream | None = None, *, request_timeout_s: float = 600
+    ) -> None:
         self.bus = HeldBus()
         self.admission = OpenAdmission()
         patient = {"first_token_timeout_s": 0.2}
@@ -115,7 +123,7 @@ class Bench:
             "claude-sonnet": (deployment("anthropic", "claude-sonnet-4-6", group="claude-sonnet", **patient),),
             "gpt-4o": (deployment("openai", "gpt-4o"),),
         }
-        config = Config(
+        self.config = Config(
             catalog_version="2026-11-23",
             deployments=groups,
             fallbacks={"claude-sonnet": ("gpt-4o",)},
@@ -124,9 +132,10 @@ class Bench:
             budget_exceeded_status=429,
             master_key=None,
             max_request_bytes=1000,
+            request_timeout_s=request_timeout_s,
         )
         self.completions = Completions(
-            config=config,
+            config=self.config,
             upstreams={"anthropic": first, "openai": second or ScriptedUpstream()},
             embedders={},
             admission=self.admission,
@@ -156,11 +165,11 @@ async def test_an_answer_leaves_after_its_spend_is_acknowledged() -> None:
     bench.bus.open.clear()
 
     task = asyncio.create_task(bench.completions.answer(chat_request("claude-sonnet"), CALLER))
-    await asyncio.wait_for(bench.bus.asked.wait(), 1)
+    await asyncio.wait_for(bench.bus.asked.wait(), 10)
     assert not task.done()
 
     bench.bus.open.set()
-    rendered = await asyncio.wait_for(task, 1)
+    rendered = await asyncio.wait_for(task, 10)
     assert orjson.loads(rendered.body)["choices"][0]["message"]["content"] == "Hello"
 
 
@@ -254,9 +263,9 @@ async def test_a_stream_ends_with_done_after_its_spend_is_acknowledged() -> None
             got.extend([event async for event in stream.events])
 
     task = asyncio.create_task(read())
-    await asyncio.wait_for(bench.bus.asked.wait(), 1)
+    await asyncio.wait_for(bench.bus.asked.wait(), 10)
     bench.bus.open.set()
-    await asyncio.wait_for(task, 1)
+    await asyncio.wait_for(task, 10)
 
     assert texts(got) == "Hello"
     assert got[-1] == b"data: [DONE]\n\n"
@@ -270,13 +279,13 @@ async def test_no_done_leaves_while_the_acknowledgement_is_outstanding() -> None
     async with bench.completions.stream(chat_request("claude-sonnet", stream=True), CALLER) as stream:
         got = [await anext(stream.events) for _ in range(3)]
         last = asyncio.create_task(anext(stream.events))
-        await asyncio.wait_for(bench.bus.asked.wait(), 1)
+        await asyncio.wait_for(bench.bus.asked.wait(), 10)
 
         assert texts(got) == "Hello"
         assert not last.done()
 
         bench.bus.open.set()
-        assert await asyncio.wait_for(last, 1) == b"data: [DONE]\n\n"
+        assert await asyncio.wait_for(last, 10) == b"data: [DONE]\n\n"
 
 
 async def test_usage_comes_in_a_chunk_of_its_own_when_asked_for() -> None:
@@ -309,6 +318,13 @@ async def test_a_silent_stream_falls_back_and_its_connection_is_closed() -> None
     assert bench.bus.spend.attempts[0].status == "timeout"
 
 
+async def test_pings_do_not_put_off_a_fallback() -> None:
+    bench = Bench(ScriptedUpstream([PINGS]), ScriptedUpstream(HELLO))
+
+    assert texts(await asyncio.wait_for(bench.streamed(), 2)) == "Hello"
+    assert bench.bus.spend.attempts[0].status == "timeout"
+
+
 async def test_once_content_has_left_nothing_falls_back() -> None:
     never = ScriptedUpstream(HELLO)
     bench = Bench(ScriptedUpstream([chunk("Hel"), UpstreamError("broken_stream", "cut")]), never)
@@ -331,6 +347,45 @@ async def test_a_broken_stream_is_billed_for_what_it_produced() -> None:
     assert (spend.outcome, spend.usage_is_estimated) == ("truncated", True)
     assert (spend.usage.input_tokens, spend.usage.output_tokens) == (10, 10)
     assert spend.attempts[0].billed
+
+
+async def test_an_attempt_that_was_billed_before_it_failed_is_paid_for() -> None:
+    stalled = ScriptedUpstream([chunk(usage=TEN_IN), HANG])
+    bench = Bench(stalled, ScriptedUpstream(HELLO))
+
+    await bench.streamed()
+
+    lost, served = 10 * 2500 + 1 * 10_000, 10 * 2500 + 2 * 10_000
+    spend = bench.bus.spend
+    assert [(attempt.billed, attempt.cost) for attempt in spend.attempts] == [(True, lost), (True, served)]
+    assert (spend.cost, spend.usage) == (lost + served, TEN_IN_TWO_OUT)
+    assert bench.admission.settled == [lost + served]
+
+
+async def test_a_request_that_nobody_answers_costs_what_was_billed_for_it() -> None:
+    broken = [chunk(usage=TEN_IN), UpstreamError(529, "overloaded")]
+    bench = Bench(ScriptedUpstream(broken), ScriptedUpstream([UpstreamError(500, "no")]))
+
+    with pytest.raises(AllModelsFailed):
+        await bench.streamed()
+
+    (event,) = bench.bus.published
+    assert isinstance(event, CompletionFailed)
+    assert [attempt.billed for attempt in event.attempts] == [True, False]
+    assert (event.cost, event.catalog_version) == (35_000, "2026-11-23")
+    assert bench.admission.settled == [35_000]
+
+
+async def test_what_was_billed_before_a_provider_refused_the_request_is_not_lost() -> None:
+    broken = [chunk(usage=TEN_IN), UpstreamError(529, "overloaded")]
+    bench = Bench(ScriptedUpstream(broken), ScriptedUpstream([UpstreamError(400, "bad")]))
+
+    with pytest.raises(BadRequest):
+        await bench.streamed()
+
+    (event,) = bench.bus.published
+    assert isinstance(event, CompletionFailed)
+    assert event.cost == 35_000
 
 
 async def test_a_stream_whose_spend_can_not_be_recorded_ends_without_done() -> None:
@@ -401,3 +456,48 @@ async def test_a_client_that_leaves_before_anything_came_leaves_a_failure() -> N
     (event,) = bench.bus.published
     assert isinstance(event, CompletionFailed)
     assert [attempt.status for attempt in event.attempts] == ["client_disconnected"]
+
+
+async def test_when_the_requests_time_is_over_nobody_else_is_asked() -> None:
+    never = ScriptedUpstream(HELLO)
+    bench = Bench(ScriptedUpstream([HANG]), never, request_timeout_s=0.1)
+
+    with pytest.raises(AllModelsFailed) as failed:
+        await bench.streamed()
+
+    assert [attempt["status"] for attempt in failed.value.details["attempts"]] == ["timeout"]
+    assert len(never.script) == 1
+
+
+async def test_a_stream_whose_time_is_over_ends_like_a_broken_one() -> None:
+    bench = Bench(ScriptedUpstream([chunk(usage=TEN_IN), chunk("Hel"), HANG]), request_timeout_s=0.1)
+
+    events = await asyncio.wait_for(bench.streamed(), 2)
+
+    assert texts(events[:-1]) == "Hel"
+    error = orjson.loads(events[-1].removeprefix(b"data: "))["error"]
+    assert (error["code"], error["attempts"][0]["status"]) == ("stream_broken", "timeout")
+    assert bench.bus.spend.outcome == "truncated"
+
+
+async def test_a_client_that_takes_nothing_more_is_one_that_has_gone() -> None:
+    upstream = ScriptedUpstream([chunk(usage=TEN_IN), chunk("x" * 8), HANG])
+    bench = Bench(upstream)
+    body = b'{"model": "claude-sonnet", "stream": true, "messages": [{"role": "user", "content": "Say hello"}]}'
+    arriving = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if not arriving:
+            await asyncio.Event().wait()
+        return arriving.pop()
+
+    async def take_the_start_only(message: Message) -> None:
+        if message["type"] != "http.response.start":
+            await asyncio.Event().wait()
+
+    app = ChatEndpoint(bench.completions, bench.config, taken_within_s=0.1)
+    scope: Scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": []}
+    await asyncio.wait_for(app(scope, receive, take_the_start_only), 2)
+
+    assert upstream.closed == 1
+    assert (bench.bus.spend.outcome, bench.bus.spend.usage.output_tokens) == ("client_disconnected", 2)

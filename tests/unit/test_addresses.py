@@ -1,5 +1,7 @@
 """Which URLs point to the public internet, by their writing alone."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +58,10 @@ def test_a_public_host_is_public(url: str) -> None:
         "[fe80::1%25eth0]",
         "[fd00:ec2::254]",
         "[fc00::1]",
+        "[64:ff9b:1::7f00:1]",
+        "[::ffff:0:127.0.0.1]",
+        "[fec0::1]",
+        "192.0.0.192",
     ],
 )
 def test_a_private_address_is_not_public_however_it_is_written(host: str) -> None:
@@ -68,6 +74,14 @@ def test_a_private_address_is_not_public_however_it_is_written(host: str) -> Non
         "localhost",
         "LOCALHOST",
         "localhost.",
+        "127.0.0.1%00.example.com",
+        "kubernetes.default.svc",
+        "metadata.goog",
+        "metadata.tencentyun.com",
+        "127.0.0.1.traefik.me",
+        "make-127-0-0-1.1u.ms",
+        "something.onion",
+        "1.0.0.127.in-addr.arpa",
         "a.localhost",
         "printer.local",
         "metadata.google.internal",
@@ -124,3 +138,10 @@ def test_every_notation_of_an_address_is_judged_alike(address: object, notation:
 @given(st.text())
 def test_any_text_is_judged(text: str) -> None:
     assert is_public(f"http://{text}") in (True, False)
+
+
+def test_a_name_of_millions_of_labels_is_refused_at_once() -> None:
+    started = time.perf_counter()
+
+    assert not is_public(f"http://{'a.' * 2_000_000}com/")
+    assert time.perf_counter() - started < 5

@@ -2,26 +2,28 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from events.budget import BudgetWindow, due_alerts, fold, increments
 from events.money import NanoUsd, nano_usd
-from events.spend import SpendRecorded
+from events.spend import CompletionFailed, SpendRecorded
 from tests.builders import NOON, TODAY, budget, failure, spend, threshold_crossed
 
-SPENDS = st.lists(st.builds(spend, event_id=st.uuids().map(str), cost=st.integers(0, 10**12)))
+_COSTS = {"event_id": st.uuids().map(str), "cost": st.integers(0, 10**12)}
+SPENDS = st.lists(st.builds(spend, **_COSTS) | st.builds(failure, **_COSTS))
 
 
 @given(SPENDS)
-def test_spent_is_the_sum_of_the_costs_in_any_order(spends: list[SpendRecorded]) -> None:
+def test_spent_is_the_sum_of_the_costs_in_any_order(spends: list[SpendRecorded | CompletionFailed]) -> None:
     costs = sum(event.cost for event in spends)
 
     assert fold(BudgetWindow(), spends).spent == fold(BudgetWindow(), reversed(spends)).spent == costs
 
 
 @given(SPENDS)
-def test_the_counters_grow_by_what_folding_says(spends: list[SpendRecorded]) -> None:
+def test_the_counters_grow_by_what_folding_says(spends: list[SpendRecorded | CompletionFailed]) -> None:
     grown = increments([budget()], spends)
 
     assert grown.get(TODAY, 0) == fold(BudgetWindow(), spends).spent
@@ -35,6 +37,10 @@ def test_an_event_counts_in_the_window_of_its_own_time() -> None:
 
 def test_a_failed_request_adds_nothing() -> None:
     assert increments([budget()], [failure()]) == {}
+
+
+def test_a_failed_request_that_was_billed_counts() -> None:
+    assert increments([budget()], [failure(cost=7), spend(cost=5)]) == {TODAY: 12}
 
 
 def test_every_reached_threshold_is_due_once() -> None:
@@ -54,6 +60,25 @@ def test_a_threshold_is_due_at_its_exact_amount_and_not_a_nano_dollar_below() ->
 
     assert due_at(5 * 10**9) == [50]
     assert due_at(5 * 10**9 - 1) == []
+
+
+def test_a_budget_of_nothing_has_no_thresholds() -> None:
+    nothing = budget(max_budget=0)
+
+    assert due_alerts(nothing, nothing.window(NOON), BudgetWindow(), NOON) == []
+    assert due_alerts(nothing, nothing.window(NOON), BudgetWindow(NanoUsd(5)), NOON) == []
+
+
+@pytest.mark.parametrize("duration", ["30s", "12h", "1d", "2w", "1mo"])
+def test_a_budget_knows_its_own_counters(duration: str) -> None:
+    own = budget(duration=duration)
+
+    assert own.has_counter(own.counter(own.window(NOON)))
+
+
+@pytest.mark.parametrize("name", ["team:2026-11-24", "global:2026-11", "global:2026-11-24T12:00:00Z", "global:x", ""])
+def test_a_counter_of_another_budget_or_duration_is_not_its_own(name: str) -> None:
+    assert not budget(duration="1d").has_counter(name)
 
 
 def test_an_announced_threshold_is_part_of_the_state() -> None:

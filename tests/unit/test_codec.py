@@ -24,9 +24,9 @@ _TEXTS = st.text(max_size=20)
 _COUNTS = st.integers(0, 10**15)
 _TIMES = st.datetimes(datetime(2000, 1, 1), datetime(8999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 (given its zone)
 _IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:|@=+-]{0,99}", fullmatch=True)
-_ATTEMPTS = st.tuples(st.builds(Attempt, model=_TEXTS, status=_TEXTS, ms=_COUNTS, billed=st.booleans()))
-_SCOPES = st.builds(Scopes, key_hash=st.none() | _TEXTS, tags=st.lists(_TEXTS, max_size=3).map(tuple))
 _COST = _COUNTS.map(NanoUsd)
+_ATTEMPTS = st.tuples(st.builds(Attempt, model=_TEXTS, status=_TEXTS, ms=_COUNTS, billed=st.booleans(), cost=_COST))
+_SCOPES = st.builds(Scopes, key_hash=st.none() | _TEXTS, tags=st.lists(_TEXTS, max_size=3).map(tuple))
 EVENTS = st.one_of(
     st.builds(
         SpendRecorded,
@@ -40,7 +40,16 @@ EVENTS = st.one_of(
         time_to_first_token_ms=st.none() | _COUNTS,
         attempts=_ATTEMPTS,
     ),
-    st.builds(CompletionFailed, event_id=_IDS, latency_ms=_COUNTS, time=_TIMES, scopes=_SCOPES, attempts=_ATTEMPTS),
+    st.builds(
+        CompletionFailed,
+        event_id=_IDS,
+        time=_TIMES,
+        scopes=_SCOPES,
+        attempts=_ATTEMPTS,
+        latency_ms=_COUNTS,
+        cost=_COST,
+        catalog_version=st.none() | _TEXTS,
+    ),
     st.builds(
         ThresholdCrossed,
         event_id=_IDS,
@@ -72,6 +81,8 @@ def test_an_encoded_event_is_a_cloudevent_that_its_schema_admits(event: Event) -
     schema = json.loads((SCHEMAS / f"{event.type}.json").read_text())
     jsonschema.validate(envelope["data"], schema)
     assert set(envelope["data"]) == set(schema["properties"])
+    for attempt in envelope["data"].get("attempts", ()):
+        assert set(attempt) == set(schema["properties"]["attempts"]["items"]["properties"])
 
 
 def test_a_spend_event_of_the_first_version_decodes_for_good() -> None:
@@ -85,6 +96,15 @@ def test_a_spend_event_of_the_first_version_decodes_for_good() -> None:
         "529",
         datetime(2026, 11, 24, 9, tzinfo=UTC),
     )
+
+
+def test_a_failure_from_before_failures_had_a_cost_decodes_for_good() -> None:
+    raw = (Path(__file__).parent / "recorded_events" / "completion.failed.v1.json").read_bytes()
+
+    event = decode(raw)
+
+    assert isinstance(event, CompletionFailed)
+    assert (event.cost, event.attempts[0].cost, event.attempts[0].status) == (0, 0, "529")
 
 
 def _broken(**changes: Any) -> bytes:

@@ -33,6 +33,7 @@ async def walk(script: dict[str, Any], chain: list[Deployment] | None = None) ->
         ask,
         patience=lambda asked: asked.timeout_s,
         clock=asyncio.get_running_loop().time,
+        deadline=asyncio.get_running_loop().time() + 60,
         attempts=attempts,
     )
     return served.answer, attempts

@@ -144,6 +144,19 @@ def test_fallbacks_can_be_switched_off() -> None:
         (part(type="image_url", image_url={}), "messages[0].content[0].image_url.url", "missing_required_parameter"),
         (asking({"role": "tool", "content": "x"}), "messages[0].tool_call_id", "missing_required_parameter"),
         (asking(user="u" * 513), "user", "invalid_value"),
+        (asking({"role": "user", "user": "bob", "content": 5}), "messages[0].content", "invalid_value"),
+        (
+            asking({"role": "user", "user": {"content": 5}, "content": [{"type": "nope"}]}),
+            "messages[0].content[0].type",
+            "invalid_value",
+        ),
+        (asking(functions=[{"name": 5}]), "functions[0].name", "invalid_value"),
+        (asking(functions=[{"name": "f"}], tools=[TOOL]), "functions", "invalid_value"),
+        (
+            part(type="document", source={"url": "http://10.0.0.1/"}),
+            "messages[0].content[0].source.url",
+            "invalid_value",
+        ),
         (asking(temperature="hot"), "temperature", "invalid_value"),
         (asking(temperature=2.1), "temperature", "invalid_value"),
         (asking(top_p=-1), "top_p", "invalid_value"),
@@ -428,3 +441,22 @@ def test_the_closing_chunk_has_the_streams_id_time_and_tier() -> None:
     assert (closing["id"], closing["created"]) == ("chatcmpl-1", 5)
     assert (closing["service_tier"], closing["system_fingerprint"]) == ("flex", "fp")
     assert "obfuscation" not in closing
+
+
+def test_an_old_call_in_the_history_does_not_make_the_answer_old() -> None:
+    called = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    history = [USER, called, {"role": "function", "name": "f", "content": "1"}]
+
+    assert not parse(asking(*history, tools=[TOOL])).offers_functions
+    assert parse(asking(*history, functions=[FUNCTION])).offers_functions
+
+
+def test_what_a_chunk_without_choices_says_comes_with_the_next_one() -> None:
+    renderer = ChunkRenderer(model="m", fallback_id="c", created=1, wants_usage=False)
+
+    assert renderer.render(Chunk(choices=[], extra={"prompt_filter_results": [1]})) == b""
+    first = renderer.render(Chunk(choices=[{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]))
+    second = renderer.render(Chunk(choices=[{"index": 0, "delta": {"content": "b"}, "finish_reason": None}]))
+
+    assert b'"prompt_filter_results":[1]' in first
+    assert b"prompt_filter_results" not in second

@@ -60,9 +60,10 @@ class SqliteCounters:
         """Remember announced thresholds."""
         await self._database.run(lambda connection: _mark(connection, counter, percents))
 
-    async def write(self, counter: str, state: BudgetWindow) -> None:
-        """Replace the counter and its marks."""
-        await self._database.run(lambda connection: _replace(connection, counter, state))
+    async def set_spent(self, counter: str, spent: NanoUsd) -> None:
+        """Replace the counter."""
+        statement = "INSERT OR REPLACE INTO counters VALUES (?, ?)"
+        await self._database.run(lambda connection: connection.execute(statement, (counter, spent)))
 
     async def names(self) -> AsyncIterator[str]:
         """Give every counter's name."""
@@ -116,9 +117,3 @@ def _state(connection: sqlite3.Connection, counter: str) -> BudgetWindow:
 def _mark(connection: sqlite3.Connection, counter: str, percents: Sequence[int]) -> None:
     rows = [(counter, percent) for percent in percents]
     connection.executemany("INSERT OR IGNORE INTO thresholds VALUES (?, ?)", rows)
-
-
-def _replace(connection: sqlite3.Connection, counter: str, state: BudgetWindow) -> None:
-    connection.execute("DELETE FROM thresholds WHERE counter = ?", (counter,))
-    connection.execute("INSERT OR REPLACE INTO counters VALUES (?, ?)", (counter, state.spent))
-    _mark(connection, counter, sorted(state.crossed))

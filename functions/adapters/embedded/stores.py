@@ -9,13 +9,17 @@ from functions.adapters.embedded.bus import SqliteBus
 from functions.adapters.embedded.database import Database, open_database
 from functions.adapters.embedded.ledger import SqliteCounters, SqliteDeliveredAlerts, SqliteLedger
 from functions.adapters.stores import Stores
+from functions.gateway.errors import StoreUnavailable
 
 
 @asynccontextmanager
-async def open_embedded(state_dir: Path) -> AsyncGenerator[Stores]:
-    """Open the stores in `state_dir`, which is made where it is missing."""
+async def open_embedded(state_dir: Path, *, must_exist: bool = False) -> AsyncGenerator[Stores]:
+    """Open the stores in `state_dir`, which is made where it is missing. Raises `StoreUnavailable`."""
+    path = state_dir / "ledger.sqlite3"
+    if must_exist and not path.is_file():
+        raise StoreUnavailable(f"There is no ledger at {path.absolute()}. Set STATE_DIR to the folder that has it.")
     async with (
-        open_database(state_dir / "ledger.sqlite3", ledger.SCHEMA) as ledger_file,
+        open_database(path, ledger.SCHEMA) as ledger_file,
         open_bus_file(state_dir) as bus_file,
     ):
         yield Stores(

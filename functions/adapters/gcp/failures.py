@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from google.api_core.exceptions import AlreadyExists, GoogleAPIError, InvalidArgument, ServerError, TooManyRequests
 from google.api_core.retry import AsyncRetry, if_exception_type
+from google.auth.exceptions import GoogleAuthError
 
 from functions.gateway.errors import StoreUnavailable, Unstorable
 
@@ -17,9 +18,9 @@ RETRY = AsyncRetry(
 
 @contextmanager
 def store_failures() -> Generator[None]:
-    """Raise `StoreUnavailable` for whatever Google's client gives up on, `Unstorable` where asking again can't help.
+    """Raise `StoreUnavailable` for whatever Google's client gives up on or has no credentials for.
 
-    `AlreadyExists` is an answer, and passes.
+    `Unstorable` where asking again can't help. `AlreadyExists` is an answer, and passes.
     """
     try:
         yield
@@ -27,5 +28,5 @@ def store_failures() -> Generator[None]:
         raise
     except InvalidArgument as error:
         raise Unstorable(f"The store refuses this ({error.message}).") from error
-    except GoogleAPIError as error:
+    except (GoogleAPIError, GoogleAuthError) as error:
         raise StoreUnavailable(f"The store does not answer ({type(error).__name__}). Try again.") from error

@@ -87,9 +87,9 @@ class FirestoreCounters:
         """Remember announced thresholds."""
         await self._set(counter, {"crossed": ArrayUnion(list(percents))})
 
-    async def write(self, counter: str, state: BudgetWindow) -> None:
-        """Replace the counter and its marks."""
-        await self._set(counter, {"spent": int(state.spent), "crossed": sorted(state.crossed)})
+    async def set_spent(self, counter: str, spent: NanoUsd) -> None:
+        """Replace the counter."""
+        await self._set(counter, {"spent": int(spent)})
 
     async def names(self) -> AsyncIterator[str]:
         """Give every counter's name."""

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from google.cloud.firestore_v1.async_client import AsyncClient
 
+from functions.adapters.gcp.failures import store_failures
 from functions.adapters.gcp.firestore import FirestoreCounters, FirestoreDeliveredAlerts, FirestoreLedger
 from functions.adapters.gcp.pubsub import PubSubBus, open_publisher
 from functions.adapters.stores import Stores
@@ -13,7 +14,8 @@ from functions.adapters.stores import Stores
 @asynccontextmanager
 async def open_gcp(project: str, *, pubsub_emulator_host: str | None = None) -> AsyncGenerator[Stores]:
     """Open Firestore and Pub/Sub of a project. Firestore's client looks for its emulator itself."""
-    firestore = AsyncClient(project=project)
+    with store_failures():
+        firestore = AsyncClient(project=project)
     try:
         async with open_publisher(pubsub_emulator_host) as publisher:
             yield Stores(

@@ -8,9 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-
-from functions.gateway.errors import UpstreamError
+from functions.gateway.exact_json import write_json
 from functions.providers.google.finish import finish_reason, is_ordinary
 from functions.providers.google.grounding import annotations_of
 from functions.providers.google.partial_call import PartialCall, is_piece
@@ -18,6 +16,11 @@ from functions.providers.google.signatures import FIELD, signed_id
 
 _HANDLED = frozenset({"content", "finishReason", "index", "logprobsResult"})
 _UPPER = re.compile(r"(?<!^)(?=[A-Z])")
+# What an entry of OpenAI's says of such a part; whatever else the part says becomes a mark that names the entry.
+_SAID = {
+    "functionCall": frozenset({"id", "name", "args", "willContinue", "partialArgs"}),
+    "inlineData": frozenset({"mimeType", "data"}),
+}
 
 
 def snake(name: str) -> str:
@@ -29,9 +32,12 @@ class CandidateReader:
     """Reads a candidate's events in order. Each entry of a delta's lists has the `index` that puts it in its place.
 
     Metadata is given once, with the finish reason. `new_call_id` names calls that their model left without an id.
+    Once it `has_ended`, it `is_void` where the model has stopped without any part.
     """
 
     def __init__(self, index: int, new_call_id: Callable[[], str]) -> None:
+        self.has_ended = False
+        self.is_void = False
         self._index = index
         self._new_call_id = new_call_id
         self._texts: list[str] = []
@@ -42,10 +48,11 @@ class CandidateReader:
         self._is_thinking = False
         self._metadata: dict[str, Any] = {}
         self._partial: PartialCall | None = None
+        self._unplaced: list[dict[str, Any]] = []  # marks of media that become due when more text follows
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """Keep what the provider says beside the content; what it says later replaces it."""
-        self._metadata |= {snake(name): value for name, value in metadata.items()}
+        self._metadata |= {snake(name): value for name, value in metadata.items() if value is not None}
 
     def read(self, candidate: Mapping[str, Any]) -> dict[str, Any]:
         """Give a choice with its `delta`. Raises `UpstreamError` where the model failed."""
@@ -69,8 +76,7 @@ class CandidateReader:
     def _end(self, reason: str, message: str | None, delta: dict[str, Any]) -> str:
         self._close_partial(delta)
         finish = finish_reason(reason, message, has_calls="tool_calls" in self._counts)
-        if finish == "stop" and self._is_empty:
-            raise UpstreamError("invalid_response", "an answer without content")
+        self.has_ended, self.is_void = True, finish == "stop" and self._is_empty
         fields = self._metadata if is_ordinary(reason) else {"native_finish_reason": reason, **self._metadata}
         fresh = {name: value for name, value in fields.items() if name not in self._counts}
         self._counts |= dict.fromkeys(fresh, 1)
@@ -82,6 +88,7 @@ class CandidateReader:
 
     def _add(self, part: Mapping[str, Any], delta: dict[str, Any]) -> None:
         self._is_empty = False
+        part = _present(part)
         if self._partial and "functionCall" not in part:
             self._close_partial(delta)
         if "text" in part:
@@ -101,6 +108,8 @@ class CandidateReader:
             delta["reasoning_content"] = delta.get("reasoning_content", "") + text
             self._add_thought(text, delta)
         else:
+            if self._unplaced:
+                self._place_media(delta)
             self._texts.append(text)
             self._at += len(text)
             delta["content"] = delta.get("content", "") + text
@@ -118,41 +127,56 @@ class CandidateReader:
         blocks.append({"index": self._counts["thinking_blocks"] - 1, "type": "thinking", "thinking": text})
 
     def _add_call(self, part: Mapping[str, Any], delta: dict[str, Any]) -> None:
+        part = {**part, "functionCall": _present(part["functionCall"])}
         call: Mapping[str, Any] = part["functionCall"]
         if not is_piece(call):
             self._close_partial(delta)
-            self._append(delta, "tool_calls", self._tool_call(call, part.get("thoughtSignature")))
+            self._append_call(part, delta)
         elif "name" in call:
             self._close_partial(delta)
             self._partial = PartialCall(part)
         elif self._partial:
-            self._partial.add(call)
+            self._partial.add(part)
         if self._partial and self._partial.is_complete:
             self._close_partial(delta)
 
     def _close_partial(self, delta: dict[str, Any]) -> None:
         if self._partial:
-            self._append(delta, "tool_calls", self._tool_call(self._partial.call, self._partial.signature))
+            self._append_call(self._partial.part, delta)
             self._partial = None
 
-    def _tool_call(self, call: Mapping[str, Any], signature: str | None) -> dict[str, Any]:
-        arguments = orjson.dumps(call.get("args") or {}).decode()
-        call_id = signed_id(call.get("id") or self._new_call_id(), signature)
-        return {"id": call_id, "type": "function", "function": {"name": call["name"], "arguments": arguments}}
+    def _append_call(self, part: Mapping[str, Any], delta: dict[str, Any]) -> None:
+        call: Mapping[str, Any] = part["functionCall"]
+        call_id = signed_id(call.get("id") or self._new_call_id(), part.get("thoughtSignature"))
+        function = {"name": call["name"], "arguments": write_json(call.get("args") or {}).decode()}
+        if further := _further(part, "functionCall"):
+            self._mark(delta, {"tool_calls": self._counts.get("tool_calls", 0), **further})
+        self._append(delta, "tool_calls", {"id": call_id, "type": "function", "function": function})
 
     def _add_media(self, part: Mapping[str, Any], delta: dict[str, Any]) -> None:
-        blob: Mapping[str, Any] = part["inlineData"]
+        blob: Mapping[str, Any] = _present(part["inlineData"])
         media_type: str = blob.get("mimeType") or ""
         signature: dict[str, Any] = (
             {"thought_signature": part["thoughtSignature"]} if "thoughtSignature" in part else {}
         )
         if media_type.startswith("image/"):
             url = {"url": f"data:{media_type};base64,{blob['data']}"}
+            self._unplaced.append({"images": self._counts.get("images", 0), **_further(part, "inlineData")})
             self._append(delta, "images", {"type": "image_url", "image_url": url, **signature})
         elif media_type.startswith("audio/"):
+            if "audio" not in self._counts:
+                self._unplaced.append({"audio": 0, **_further(part, "inlineData")})
             self._add_audio(blob["data"], media_type, delta)
+            delta["audio"] |= signature
         else:
             self._mark(delta, part)
+        if any(len(mark) > 1 for mark in self._unplaced):
+            self._place_media(delta)
+
+    def _place_media(self, delta: dict[str, Any]) -> None:
+        unplaced, self._unplaced = self._unplaced, []
+        for mark in unplaced:
+            self._mark(delta, mark)
 
     def _add_audio(self, data: str, media_type: str, delta: dict[str, Any]) -> None:
         if "audio" in delta:
@@ -166,6 +190,8 @@ class CandidateReader:
 
     def _mark(self, delta: dict[str, Any], part: Mapping[str, Any]) -> None:
         """Keep what OpenAI has no place for, with its position."""
+        if self._unplaced and not part.get("thought"):
+            self._place_media(delta)
         at = self._thought_at if part.get("thought") else self._at
         self._append(delta.setdefault("provider_specific_fields", {}), FIELD, {"at": at, **part})
 
@@ -173,6 +199,18 @@ class CandidateReader:
         index = self._counts.get(name, 0)
         self._counts[name] = index + 1
         delta.setdefault(name, []).append({"index": index, **entry})
+
+
+def _present(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out what is null, which says as much as an absent field."""
+    return {name: value for name, value in said.items() if value is not None} if None in said.values() else said
+
+
+def _further(part: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Give what a part says beyond its entry, and beyond its signature."""
+    inner = {name: value for name, value in part[kind].items() if name not in _SAID[kind] and value is not None}
+    beside = {name: value for name, value in part.items() if name not in (kind, "thoughtSignature")}
+    return {**beside, kind: inner} if inner else beside
 
 
 def logprobs_of(result: Mapping[str, Any]) -> dict[str, Any]:

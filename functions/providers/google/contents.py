@@ -6,10 +6,19 @@ from typing import Any
 from functions.gateway.errors import BadRequest
 from functions.providers.calls import object_in
 from functions.providers.google.media import inline, media_part
-from functions.providers.google.signatures import PLACEHOLDER, interleaved, marks_of, unsigned_id
-from functions.providers.parts import content_parts, plain_text
+from functions.providers.google.signatures import (
+    PLACEHOLDER,
+    entry_of,
+    interleaved,
+    marks_of,
+    raw_of,
+    restored,
+    unsigned_id,
+)
+from functions.providers.parts import content_parts, malformed_requests, plain_text
 
 _SYSTEM = ("system", "developer")
+_EXTENSIONS = frozenset({"thinking_blocks", "provider_specific_fields", "images", "audio"})  # of OpenAI's message
 # https://ai.google.dev/gemini-api/docs/function-calling#multimodal
 _TYPES_IN_RESULTS = frozenset({"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"})
 
@@ -25,7 +34,7 @@ def contents_of(messages: list[dict[str, Any]], capabilities: Mapping[str, Any])
 
     Raises `BadRequest`, `UpstreamError`.
     """
-    names = _CalledNames(messages)
+    names: dict[str, str] = {}  # the function that each call so far was of, by the call's id
     turns: list[dict[str, Any]] = []
     late: list[dict[str, Any]] = []  # what results hold beside themselves comes after all of them
     for index, message in enumerate(messages):
@@ -40,6 +49,8 @@ def contents_of(messages: list[dict[str, Any]], capabilities: Mapping[str, Any])
             late = []
         if role == "assistant":
             _add(turns, "model", _model_parts(message, path))
+            for call in message.get("tool_calls") or ():
+                names[call["id"]] = call["function"]["name"]
         elif role not in _SYSTEM:
             _add(turns, "user", _user_parts(message, path))
     if late:
@@ -49,21 +60,13 @@ def contents_of(messages: list[dict[str, Any]], capabilities: Mapping[str, Any])
     return turns
 
 
-class _CalledNames:
-    """The function that each tool call was of, by the call's id."""
-
-    def __init__(self, messages: list[dict[str, Any]]) -> None:
-        calls = (call for message in messages for call in message.get("tool_calls") or ())
-        self._names: dict[str, str] = {call["id"]: call["function"]["name"] for call in calls}
-
-    def of(self, message: Mapping[str, Any], path: str) -> str:
-        """Name the function whose result this is. Raises `BadRequest` where nothing called it."""
-        name = self._names.get(message["tool_call_id"]) or message.get("name")
-        if not isinstance(name, str):
-            where = f"{path}.tool_call_id"
-            message_id = message["tool_call_id"]
-            raise BadRequest(f"{where} {message_id!r} is the id of no tool call before it.", param=where)
-        return name
+def _called_name(names: Mapping[str, str], message: Mapping[str, Any], path: str) -> str:
+    """Name the function whose result this is. Raises `BadRequest` where nothing called it."""
+    name = names.get(message["tool_call_id"]) or message.get("name")
+    if not isinstance(name, str):
+        where = f"{path}.tool_call_id"
+        raise BadRequest(f"{where} {message['tool_call_id']!r} is the id of no tool call before it.", param=where)
+    return name
 
 
 def _add(turns: list[dict[str, Any]], role: str, parts: list[dict[str, Any]]) -> None:
@@ -88,14 +91,46 @@ def _model_parts(message: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
     """Give a turn of the model as it was written, as far as the client has kept it."""
     content: Any = message.get("content")
     text: str = (content if isinstance(content, str) else plain_text(content)) or message.get("refusal") or ""
-    media = [*(_image(image) for image in message.get("images") or ()), *_audio(message.get("audio"))]
     calls = [_function_call(call, path, index) for index, call in enumerate(message.get("tool_calls") or ())]
-    if not message.get("thinking_blocks") and not message.get("provider_specific_fields"):
-        return [*([{"text": text}] if text else []), *media, *calls]
-    marks = marks_of(message)
+    if _EXTENSIONS.isdisjoint(message):
+        return [*([{"text": text}] if text else []), *calls]
+    with malformed_requests("Google", path):
+        return _restored_parts(message, text, calls)
+
+
+def _restored_parts(message: Mapping[str, Any], text: str, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the parts in the places that the message's extensions say they had."""
+    media = _media_of(message)
+    marks = [mark for mark in (_resolved(mark, media, calls) for mark in marks_of(message)) if mark]
     thoughts = interleaved(_thoughts(message), [mark for mark in marks if mark.get("thought")], thought=True)
     texts = interleaved(text, [mark for mark in marks if not mark.get("thought")])
-    return [*thoughts, *texts, *media, *calls]
+    return [*thoughts, *texts, *media.values(), *calls]
+
+
+def _media_of(message: Mapping[str, Any]) -> dict[tuple[str, Any], dict[str, Any]]:
+    """Give images and audio by the entries that marks name them with."""
+    images = {("images", index): _image(image) for index, image in enumerate(message.get("images") or ())}
+    return {**images, **{("audio", index): part for index, part in enumerate(_audio(message.get("audio")))}}
+
+
+def _resolved(
+    mark: dict[str, Any], media: dict[tuple[str, Any], dict[str, Any]], calls: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Give a mark as it is to be put between the texts; what it says of a call is added to the call, in its place.
+
+    Media that a mark has placed are taken out of `media`.
+    """
+    entry = entry_of(mark)
+    match entry:
+        case None:
+            return mark
+        case ("tool_calls", int(index)) if 0 <= index < len(calls):
+            calls[index] = restored(calls[index], raw_of(mark))
+            return None
+        case (_, int()) if entry in media:
+            return {"at": mark["at"], **restored(media.pop(entry), raw_of(mark))}
+        case _:
+            return None
 
 
 def _thoughts(message: Mapping[str, Any]) -> str:
@@ -116,7 +151,9 @@ def _audio(audio: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Give audio that Gemini made; of another model's there is only the id, which says nothing here."""
     if not audio or "mime_type" not in audio:
         return []
-    return [{"inlineData": {"mimeType": audio["mime_type"], "data": audio["data"]}}]
+    part = {"inlineData": {"mimeType": audio["mime_type"], "data": audio["data"]}}
+    signature = audio.get("thought_signature")
+    return [{**part, "thoughtSignature": signature} if signature else part]
 
 
 def _function_call(call: Mapping[str, Any], path: str, index: int) -> dict[str, Any]:
@@ -131,21 +168,22 @@ def _function_call(call: Mapping[str, Any], path: str, index: int) -> dict[str, 
 
 
 def _function_response(
-    message: Mapping[str, Any], names: _CalledNames, path: str, capabilities: Mapping[str, Any]
+    message: Mapping[str, Any], names: Mapping[str, str], path: str, capabilities: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Give a tool's result, and of its media what this model can't take inside of it."""
     content = message["content"]
     call_id, _ = unsigned_id(message["tool_call_id"])
-    response: dict[str, Any] = {"id": call_id, "name": names.of(message, path)}
+    response: dict[str, Any] = {"id": call_id, "name": _called_name(names, message, path)}
     if isinstance(content, str):
-        return {"functionResponse": {**response, "response": _result(content)}}, []
+        return {"functionResponse": {**response, "response": _result(content, message)}}, []
     media = [
         media_part(part, f"{path}.content[{index}]") for index, part in enumerate(content) if part["type"] != "text"
     ]
     texts = [part for part in content_parts(content) if part["type"] == "text"]
-    response["response"] = _result(plain_text(texts)) if texts or not media else {}
+    says_nothing = media and not texts and not message.get("is_error")
+    response["response"] = {} if says_nothing else _result(plain_text(texts), message)
     inside = [part for part in media if _fits_into_result(part, capabilities)]
-    beside = [part for part in media if part not in inside]
+    beside = [part for part in media if not _fits_into_result(part, capabilities)]
     if inside:
         response["parts"] = inside
     label = {"text": f"Content of the result of {response['name']} ({call_id}):"}
@@ -157,9 +195,15 @@ def _fits_into_result(part: Mapping[str, Any], capabilities: Mapping[str, Any]) 
     return bool(capabilities.get("multimodal_tool_results")) and data.get("mimeType") in _TYPES_IN_RESULTS
 
 
-def _result(text: str) -> dict[str, Any]:
-    """Give a tool's result as the object that the wire wants; a text goes under `output`, as Google documents."""
+def _result(text: str, message: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a tool's result as the object that the wire wants.
+
+    A text goes under `output`, what the client marks with Anthropic's `is_error` under `error`, as Google documents
+    (https://googleapis.github.io/python-genai/genai.html#genai.types.FunctionResponse.response).
+    """
     result = object_in(text) if text.lstrip().startswith("{") else None
+    if message.get("is_error") and "error" not in (result or {}):
+        return {"error": text if result is None else result}
     return {"output": text} if result is None else result
 
 

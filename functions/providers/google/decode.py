@@ -3,7 +3,8 @@
 Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse
 """
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -23,8 +24,11 @@ _LISTS = ("tool_calls", "thinking_blocks", "images", "annotations")
 def decode_answer(body: Mapping[str, Any], new_call_id: Callable[[], str]) -> Answer:
     """Read a response. A blocked prompt is an answer that was filtered. Raises `UpstreamError` where it is none."""
     candidates: list[dict[str, Any]] = body.get("candidates") or blocked_prompt(body)
+    readers = [(CandidateReader(index, new_call_id), candidate) for index, candidate in placed(candidates)]
+    choices = [_choice(reader, candidate, metadata_of(body)) for reader, candidate in readers]
+    refuse_void([reader for reader, _ in readers])
     return Answer(
-        choices=[_choice(candidate, metadata_of(body), new_call_id) for candidate in candidates],
+        choices=choices,
         usage=usage_of(body.get("usageMetadata"), searches_in(candidates)),
         usage_details=usage_details(body.get("usageMetadata")),
         response_id=body.get("responseId"),
@@ -42,6 +46,22 @@ def blocked_prompt(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"index": 0, "finishReason": BLOCKED_PROMPT}]
 
 
+def placed(candidates: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Give each candidate with its index: of those that say none, the first that is free."""
+    if len(candidates) == 1:
+        return [(candidates[0].get("index") or 0, candidates[0])]
+    taken = {candidate.get("index") for candidate in candidates}
+    free = (index for index in itertools.count() if index not in taken)
+    given = ((candidate.get("index"), candidate) for candidate in candidates)
+    return [(next(free) if index is None else index, candidate) for index, candidate in given]
+
+
+def refuse_void(readers: Iterable[CandidateReader]) -> None:
+    """Raise `UpstreamError` where no candidate has a place for content. One that has it passes, even if it is empty."""
+    if all(reader.is_void for reader in readers):
+        raise UpstreamError("invalid_response", "an answer without content")
+
+
 def metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:
     """Give what a response says of itself that has no place of its own, such as `promptFeedback`."""
     return {name: value for name, value in body.items() if name not in _HANDLED}
@@ -57,16 +77,13 @@ def extra_of(body: Mapping[str, Any]) -> dict[str, Any]:
 def created_at(body: Mapping[str, Any]) -> int | None:
     """Give when an answer was made, in Unix seconds, where it says so."""
     if "createTime" in body:
-        with suppress(ValueError):
+        with suppress(ValueError, TypeError):
             return int(datetime.fromisoformat(body["createTime"]).timestamp())
     return None
 
 
-def _choice(
-    candidate: Mapping[str, Any], metadata: Mapping[str, Any], new_call_id: Callable[[], str]
-) -> dict[str, Any]:
+def _choice(reader: CandidateReader, candidate: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Read a candidate. One that says nothing of its end has ended, provided that it says anything."""
-    reader = CandidateReader(candidate.get("index") or 0, new_call_id)
     reader.add_metadata(metadata)
     choice = reader.read(candidate if candidate.get("finishReason") else {**candidate, "finishReason": "STOP"})
     delta: dict[str, Any] = choice.pop("delta")

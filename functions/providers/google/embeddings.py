@@ -4,10 +4,12 @@ Source: https://ai.google.dev/api/embeddings#method:-models.batchembedcontents
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 from events.spend import Usage
 from functions.gateway.errors import BadRequest, UpstreamError
+from functions.providers.counts import NoCount, count
 
 # Google's own, in camel or snake case: https://ai.google.dev/api/embeddings#EmbedContentRequest
 _EXTRAS = {"task_type": "taskType", "taskType": "taskType", "title": "title"}
@@ -52,8 +54,10 @@ def _texts(value: Any) -> list[str]:
 
 
 def _usage(metadata: Mapping[str, Any] | None) -> Usage | None:
-    if not metadata or "promptTokenCount" not in metadata:
+    if not metadata or metadata.get("promptTokenCount") is None:
         return None
     details: list[dict[str, Any]] = metadata.get("promptTokenDetails") or metadata.get("promptTokensDetails") or []
-    audio = sum(entry.get("tokenCount") or 0 for entry in details if entry.get("modality") == "AUDIO")
-    return Usage(input_tokens=metadata["promptTokenCount"], audio_input_tokens=audio)
+    with suppress(NoCount):
+        audio = sum(count(entry.get("tokenCount")) for entry in details if entry.get("modality") == "AUDIO")
+        return Usage(input_tokens=count(metadata["promptTokenCount"]), audio_input_tokens=audio)
+    return None

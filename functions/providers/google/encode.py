@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-import orjson
-
+from functions.gateway.catalog import Model
 from functions.gateway.errors import BadRequest, UpstreamError
+from functions.gateway.exact_json import write_json
 from functions.gateway.ports import ChatRequest, Deployment
 from functions.providers.google.contents import contents_of, system_parts
 from functions.providers.google.parameters import RENAMED, dropped_params, has_functions
@@ -16,6 +16,7 @@ from functions.providers.parameters import GOOGLES, GOOGLES_GENERATION, camel
 from functions.providers.parts import max_output_tokens, refuse_dropped, stop_sequences
 
 _SERVICE_TIERS = {"default": "standard", "standard": "standard", "flex": "flex", "priority": "priority"}
+_MOST_STOPS = 5
 _AS_JSON = "Unless you call a function, answer with a single JSON {} and nothing else: no other text, no code fences."
 
 
@@ -25,10 +26,10 @@ def encode_request(request: ChatRequest, deployment: Deployment) -> dict[str, An
     refuse_dropped(request, dropped, deployment.name)
     asked = {name: value for name, value in request.body.items() if value is not None and name not in dropped}
     capabilities = deployment.model.capabilities
-    tools = tools_of(asked)
+    tools = tools_of(asked, capabilities)
     body: dict[str, Any] = {
         **_turns(asked, capabilities),
-        "generationConfig": _generation_config(asked, capabilities),
+        "generationConfig": _generation_config(asked, deployment.model),
         "tools": tools,
         "toolConfig": tool_config(asked, tools, capabilities),
         "serviceTier": _SERVICE_TIERS.get(asked.get("service_tier", "")),
@@ -48,13 +49,16 @@ def _turns(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) -> dict[st
     return {"contents": contents, **({"systemInstruction": {"parts": system}} if system else {})}
 
 
-def _generation_config(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) -> dict[str, Any]:
+def _generation_config(asked: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    capabilities = model.capabilities
     config: dict[str, Any] = {theirs: asked[ours] for ours, theirs in RENAMED.items() if ours in asked}
     if config.get("responseLogprobs") is False:
         del config["responseLogprobs"]
     if limit := max_output_tokens(asked):
-        config["maxOutputTokens"] = limit
-    if stop := stop_sequences(asked):
+        config["maxOutputTokens"] = min(limit, model.max_output_tokens or limit)  # Google refuses more
+    if "seed" in config:
+        config["seed"] = _seed(config["seed"])
+    if stop := _stop_sequences(asked):
         config["stopSequences"] = stop
     if thinking := thinking_config(asked, capabilities):
         config["thinkingConfig"] = thinking
@@ -65,6 +69,22 @@ def _generation_config(asked: Mapping[str, Any], capabilities: Mapping[str, Any]
     if not _is_instructed(asked, capabilities):
         config |= _response_format(asked)
     return config
+
+
+def _seed(seed: int) -> int:
+    """Give the seed itself, or another that stands for it: Google's has 32 bits, OpenAI's 64."""
+    return seed if -(2**31) <= seed < 2**31 else seed % 2**31
+
+
+def _stop_sequences(asked: Mapping[str, Any]) -> list[str]:
+    """Give the sequences that say something. Raises `BadRequest` for more than Google takes.
+
+    Source: https://ai.google.dev/api/generate-content#v1beta.GenerationConfig (`stopSequences[]`: up to 5)
+    """
+    stop = [sequence for sequence in stop_sequences(asked) if sequence]
+    if len(stop) > _MOST_STOPS:
+        raise BadRequest(f"stop: Google takes at most {_MOST_STOPS} sequences, not {len(stop)}.", param="stop")
+    return stop
 
 
 def _speech(audio: Any) -> dict[str, Any]:
@@ -115,7 +135,7 @@ def _is_instructed(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) ->
 
 def _json_instruction(asked: Mapping[str, Any]) -> str:
     schema = _json_schema(asked)
-    return _AS_JSON.format(f"value that fits the JSON Schema {orjson.dumps(schema).decode()}" if schema else "object")
+    return _AS_JSON.format(f"value that fits the JSON Schema {write_json(schema).decode()}" if schema else "object")
 
 
 def _add_extras(body: dict[str, Any], asked: Mapping[str, Any]) -> None:
@@ -123,7 +143,10 @@ def _add_extras(body: dict[str, Any], asked: Mapping[str, Any]) -> None:
     for name, value in asked.items():
         theirs = camel(name)
         if theirs in ("generationConfig", "toolConfig"):
-            body[theirs] = {**body[theirs], **{camel(field): setting for field, setting in value.items()}}
+            if not isinstance(value, dict):
+                raise BadRequest(f"{name} must be an object.", param=name)
+            given = cast("dict[str, Any]", value)
+            body[theirs] = {**body[theirs], **{camel(field): setting for field, setting in given.items()}}
         elif theirs in GOOGLES:
             body[theirs] = value
         elif theirs in GOOGLES_GENERATION:

@@ -34,7 +34,8 @@ def _supported(grounding: Mapping[str, Any], raw: bytes) -> Iterator[dict[str, A
 
 def _source(chunks: list[dict[str, Any]], index: int) -> Mapping[str, Any]:
     """Give what a chunk is of: `web`, `maps`, `image` or `retrievedContext`."""
-    sources: list[dict[str, Any]] = list(chunks[index].values()) if index < len(chunks) else []
+    chunk: Mapping[str, Any] = chunks[index] if index < len(chunks) else {}
+    sources: list[dict[str, Any]] = [source for source in chunk.values() if source]
     return sources[0] if sources else {}
 
 

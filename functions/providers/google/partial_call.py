@@ -14,20 +14,22 @@ _VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 
 
 class PartialCall:
-    """One call on its way: `call` is a `functionCall` as a whole answer would have it, once it `is_complete`."""
+    """One call on its way: `part` is what a whole answer would have, once it `is_complete`."""
 
     def __init__(self, part: Mapping[str, Any]) -> None:
         started: Mapping[str, Any] = part["functionCall"]
-        self.call: dict[str, Any] = {"id": started.get("id"), "name": started["name"], "args": {}}
-        self.signature: str | None = part.get("thoughtSignature")
+        self._call: dict[str, Any] = {"id": started.get("id"), "name": started["name"], "args": {}}
+        self.part: dict[str, Any] = {}
         self.is_complete = False
-        self.add(started)
+        self.add(part)
 
-    def add(self, piece: Mapping[str, Any]) -> None:
+    def add(self, part: Mapping[str, Any]) -> None:
         """Take the next piece."""
+        piece: Mapping[str, Any] = part["functionCall"]
+        self.part |= {**part, "functionCall": self._call}
         for argument in piece.get("partialArgs") or ():
             value = next((argument[kind] for kind in _VALUES if kind in argument), None)
-            _put(self.call["args"], _steps(argument["jsonPath"]), None if "nullValue" in argument else value)
+            _put(self._call["args"], _steps(argument["jsonPath"]), None if "nullValue" in argument else value)
         self.is_complete = not piece.get("willContinue")
 
 

@@ -8,17 +8,18 @@ from typing import Any
 
 from functions.gateway.ports import Chunk
 from functions.providers.google.candidate import CandidateReader
-from functions.providers.google.decode import blocked_prompt, created_at, extra_of, metadata_of
+from functions.providers.google.decode import blocked_prompt, created_at, extra_of, metadata_of, placed, refuse_void
 from functions.providers.google.usage import searches_in, usage_details, usage_of
 
 
 class GoogleStream:
-    """`StreamDecoder`: complete once a finish reason was seen; the wire has no other end."""
+    """`StreamDecoder`: complete once every candidate that has begun has a finish reason; the wire has no other end."""
 
     def __init__(self, new_call_id: Callable[[], str]) -> None:
         self.is_complete = False
         self._new_call_id = new_call_id
         self._readers: dict[int, CandidateReader] = {}
+        self._metadata: dict[str, Any] = {}
         self._searches = 0
 
     def decode(self, event: dict[str, Any]) -> list[Chunk]:
@@ -28,9 +29,11 @@ class GoogleStream:
         if feedback.get("blockReason") and not candidates:
             candidates = blocked_prompt(event)
         if metadata := metadata_of(event):
-            self._reader(0).add_metadata(metadata)
-        choices = [self._reader(candidate.get("index") or 0).read(candidate) for candidate in candidates]
-        self.is_complete = self.is_complete or any(choice["finish_reason"] for choice in choices)
+            self._add_metadata(metadata)
+        choices = [self._reader(index).read(candidate) for index, candidate in placed(candidates)]
+        self.is_complete = bool(self._readers) and all(reader.has_ended for reader in self._readers.values())
+        if self.is_complete:
+            refuse_void(self._readers.values())
         self._searches = max(self._searches, searches_in(candidates))  # the metadata comes whole, if more than once
         return [
             Chunk(
@@ -44,7 +47,13 @@ class GoogleStream:
             )
         ]
 
+    def _add_metadata(self, metadata: dict[str, Any]) -> None:
+        self._metadata |= metadata
+        for reader in self._readers.values():
+            reader.add_metadata(metadata)
+
     def _reader(self, index: int) -> CandidateReader:
         if index not in self._readers:
             self._readers[index] = CandidateReader(index, self._new_call_id)
+            self._readers[index].add_metadata(self._metadata)
         return self._readers[index]

@@ -10,16 +10,22 @@ from typing import Any, cast
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.providers.google.schema import parameters_schema
 from functions.providers.parameters import camel
+from functions.providers.parts import malformed_requests
 
 _SERVED = frozenset({
     "googleSearch", "googleSearchRetrieval", "codeExecution", "urlContext", "fileSearch", "googleMaps", "computerUse",
     "mcpServers", "retrieval", "enterpriseWebSearch",
 })  # fmt: skip
+# The client runs it, as it does functions: https://ai.google.dev/gemini-api/docs/computer-use
+_BESIDE_FUNCTIONS = frozenset({"computerUse"})
 _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 
 
-def tools_of(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Give the tools: functions in one entry, then those that Google runs itself. Raises `BadRequest`."""
+def tools_of(asked: Mapping[str, Any], capabilities: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the tools: functions in one entry, then those that Google runs itself.
+
+    Raises `BadRequest`, and `UpstreamError` for what another model may take.
+    """
     functions: list[dict[str, Any]] = []
     served: list[dict[str, Any]] = []
     offered: list[dict[str, Any]] = asked.get("tools") or []
@@ -31,6 +37,9 @@ def tools_of(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
             served.append(_served(tool, path))
     if asked.get("web_search_options") is not None and not any("googleSearch" in tool for tool in served):
         served.append({"googleSearch": {}})
+    alone = sorted({kind for tool in served for kind in tool} - _BESIDE_FUNCTIONS)
+    if functions and alone and not capabilities.get("tool_combination"):
+        raise UpstreamError("unsupported_content", f"tools: this model takes no functions beside {', '.join(alone)}")
     return [{"functionDeclarations": functions}, *served] if functions else served
 
 
@@ -41,7 +50,7 @@ def tool_config(
     config: dict[str, Any] = {}
     if calling := _calling_config(asked, capabilities):
         config["functionCallingConfig"] = calling
-    if len(tools) > 1 and "functionDeclarations" in tools[0]:
+    if len(tools) > 1 and "functionDeclarations" in tools[0] and capabilities.get("tool_combination"):
         config["includeServerSideToolInvocations"] = True  # Google refuses the combination without it
     return config
 
@@ -87,5 +96,6 @@ def _named(choice: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(allowed, dict):
         raise BadRequest("tool_choice must name a function or allowed_tools.", param="tool_choice")
     given = cast("dict[str, Any]", allowed)
-    names = [tool["function"]["name"] for tool in given.get("tools") or ()]
+    with malformed_requests("Google", "tool_choice.allowed_tools.tools"):
+        names = [tool["function"]["name"] for tool in given.get("tools") or ()]
     return {"mode": "ANY" if given.get("mode") == "required" else "VALIDATED", "allowedFunctionNames": names}

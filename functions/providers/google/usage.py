@@ -7,12 +7,12 @@ from typing import Any
 from events.spend import Usage
 from functions.providers.counts import NoCount, count
 
-_COUNTS = frozenset({"promptTokenCount", "candidatesTokenCount", "totalTokenCount"})
+_COUNTS = ("promptTokenCount", "candidatesTokenCount", "totalTokenCount")
 
 
 def usage_of(metadata: Mapping[str, Any] | None, searches: int = 0) -> Usage | None:
     """Read `usageMetadata`, or nothing where its counts are none, or not there yet, as in the first events of some."""
-    if not metadata or _COUNTS.isdisjoint(metadata):
+    if not metadata or all(metadata.get(name) is None for name in _COUNTS):
         return None
     with suppress(NoCount):
         return _usage(metadata, searches)

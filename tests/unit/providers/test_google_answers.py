@@ -52,6 +52,12 @@ def test_a_call_keeps_its_own_id_and_carries_its_signature() -> None:
     ]
 
 
+def test_integers_in_a_calls_arguments_stay_exact_whatever_their_size() -> None:
+    [call] = message_of({"functionCall": {"name": "look", "args": {"n": 2**64}}})["tool_calls"]
+
+    assert call["function"]["arguments"] == f'{{"n":{2**64}}}'
+
+
 def test_a_signature_of_a_text_says_where_the_text_ended() -> None:
     message = message_of({"text": "Yes", "thoughtSignature": "sig"})
 
@@ -89,6 +95,17 @@ def test_an_image_is_an_image_url() -> None:
 
     assert message["images"] == [
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}, "thought_signature": "sig"}
+    ]
+
+
+def test_what_else_a_part_says_is_kept_with_the_entry_that_it_became() -> None:
+    image = {"inlineData": {"mimeType": "image/png", "data": "AAAA", "displayName": "cat"}, "videoMetadata": {"fps": 1}}
+
+    message = message_of(CALL, {**CALL, "partMetadata": {"a": 1}}, image)
+
+    assert message["provider_specific_fields"]["gemini_parts"] == [
+        {"at": 0, "tool_calls": 1, "partMetadata": {"a": 1}},
+        {"at": 0, "images": 0, "videoMetadata": {"fps": 1}, "inlineData": {"displayName": "cat"}},
     ]
 
 
@@ -156,6 +173,31 @@ def test_what_the_model_failed_to_write_is_no_answer(reason: str) -> None:
 def test_nothing_is_no_answer(body: dict[str, Any]) -> None:
     with pytest.raises(UpstreamError, match="invalid_response"):
         choice_of(body)
+
+
+@pytest.mark.parametrize("index", [{}, {"index": None}])
+def test_candidates_without_an_index_take_the_free_ones(index: dict[str, Any]) -> None:
+    said = [{"content": {"parts": [{"text": text}]}, "finishReason": "STOP"} for text in ("Yes", "No", "So")]
+    body = {"candidates": [{**said[0], **index}, {**said[1], "index": 0}, {**said[2], **index}]}
+
+    choices = decode_answer(body, lambda: "").choices
+
+    assert [(choice["index"], choice["message"]["content"]) for choice in choices] == [(1, "Yes"), (0, "No"), (2, "So")]
+
+
+def test_a_candidate_without_parts_spoils_no_other() -> None:
+    full = {"content": {"parts": [{"text": "Yes"}]}, "finishReason": "STOP", "index": 0}
+    body = {"candidates": [full, {"content": {}, "finishReason": "STOP", "index": 1}]}
+
+    choices = decode_answer(body, lambda: "").choices
+
+    assert [choice["message"]["content"] for choice in choices] == ["Yes", None]
+
+
+def test_thinking_that_took_all_tokens_is_an_answer_that_was_cut_off() -> None:
+    choice = choice_of(response(finish="MAX_TOKENS"))
+
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("length", None)
 
 
 def test_a_text_that_is_empty_is_an_answer() -> None:
@@ -255,8 +297,22 @@ def test_an_answer_says_when_and_at_which_tier_it_was_made() -> None:
     assert (answer.response_id, answer.response_model) == ("r1", "gemini-2.5-pro")
 
 
-def test_an_odd_time_spoils_no_answer() -> None:
-    assert decode_answer({**response({"text": "Hi"}), "createTime": "noon"}, lambda: "").created is None
+@pytest.mark.parametrize("time", ["noon", None, 5])
+def test_an_odd_time_spoils_no_answer(time: Any) -> None:
+    assert decode_answer({**response({"text": "Hi"}), "createTime": time}, lambda: "").created is None
+
+
+def test_null_says_as_much_as_an_absent_field() -> None:
+    nothing = {"text": None, "functionCall": None, "inlineData": None, "thought": None, "thoughtSignature": None}
+    call = {"functionCall": {"name": "look", "id": None, "args": None, "willContinue": None, "partialArgs": None}}
+    image = {"inlineData": {"mimeType": "image/png", "data": "AAAA", "displayName": None}}
+    candidate = {"groundingMetadata": None, "citationMetadata": None, "logprobsResult": None, "avgLogprobs": None}
+    empty: dict[str, Any] = {"promptFeedback": None, "responseId": None, "modelVersion": None, "usageMetadata": None}
+    nulls = {**response({**nothing, "text": "Hi"}, {**nothing, **call}, {**nothing, **image}, **candidate), **empty}
+    bare = response({"text": "Hi"}, {"functionCall": {"name": "look"}}, image)
+
+    assert decode_answer(nulls, lambda: "id") == decode_answer(bare, lambda: "id")
+    assert GoogleStream(lambda: "id").decode(nulls) == GoogleStream(lambda: "id").decode(bare)
 
 
 # --- usage -----------------------------------------------------------------------------------------
@@ -286,12 +342,16 @@ def test_audio_that_was_not_cached_is_counted_as_audio() -> None:
     assert (usage.audio_input_tokens, usage.cache_read_tokens) == (50, 30)
 
 
-def test_an_output_that_is_not_counted_is_what_the_total_leaves() -> None:
-    assert usage_of(promptTokenCount=100, thoughtsTokenCount=5, totalTokenCount=120).output_tokens == 20
+@pytest.mark.parametrize("counts", [{}, {"candidatesTokenCount": None}])
+def test_an_output_that_is_not_counted_is_what_the_total_leaves(counts: dict[str, Any]) -> None:
+    usage = usage_of(promptTokenCount=100, thoughtsTokenCount=5, totalTokenCount=120, **counts)
+
+    assert usage.output_tokens == 20
 
 
-def test_usage_that_is_not_reported_is_none() -> None:
-    assert decode_answer(response({"text": "Hi"}), lambda: "").usage is None
+@pytest.mark.parametrize("usage", [None, {"promptTokenCount": None}])
+def test_usage_that_is_not_reported_is_none(usage: Any) -> None:
+    assert decode_answer(response({"text": "Hi"}, usage=usage), lambda: "").usage is None
 
 
 def test_searches_are_counted_as_google_bills_them() -> None:
@@ -340,6 +400,42 @@ def test_a_stream_is_complete_with_a_finish_reason() -> None:
 
     stream.decode(response({"text": ""}))
     assert stream.is_complete
+
+
+def candidates(*said: tuple[int, str, str | None]) -> dict[str, Any]:
+    return {
+        "candidates": [
+            {"index": index, "content": {"parts": [{"text": text}]}, "finishReason": finish}
+            for index, text, finish in said
+        ]
+    }
+
+
+def test_a_stream_is_not_complete_while_a_candidate_that_has_begun_is_open() -> None:
+    stream = GoogleStream(lambda: "")
+
+    stream.decode(candidates((0, "Yes", None), (1, "N", None)))
+    stream.decode(candidates((0, "", "STOP")))
+    assert not stream.is_complete
+
+    stream.decode(candidates((1, "o", "STOP")))
+    assert stream.is_complete
+
+
+def test_an_answer_about_a_prompt_alone_completes_no_stream() -> None:
+    stream = GoogleStream(lambda: "")
+
+    stream.decode({"promptFeedback": {"safetyRatings": []}, "usageMetadata": {"promptTokenCount": 1}})
+
+    assert not stream.is_complete
+
+
+def test_what_a_stream_says_of_itself_stands_at_every_candidate() -> None:
+    feedback: dict[str, Any] = {"promptFeedback": {"safetyRatings": []}}
+
+    deltas = deltas_of(feedback, candidates((0, "Yes", "STOP"), (1, "No", "STOP")))
+
+    assert [delta["provider_specific_fields"] for delta in deltas] == [{"prompt_feedback": {"safetyRatings": []}}] * 2
 
 
 def test_a_streams_lists_say_where_their_entries_belong() -> None:
@@ -421,3 +517,13 @@ def test_arguments_in_pieces_are_put_together() -> None:
         {"place": "Boston", "list": [{"n": 1}, {"n": 2}], "a key": True},
         {},
     ]
+
+
+def test_a_signature_may_come_with_any_piece_of_a_call() -> None:
+    last = response({"functionCall": {}, "thoughtSignature": "sig", "partMetadata": {"a": 1}}, finish=None)
+
+    _, delta = deltas_of(piece(name="look", willContinue=True), last)
+
+    [call] = delta["tool_calls"]
+    assert call["id"] == "call_new__thought__sig"
+    assert delta["provider_specific_fields"]["gemini_parts"][0]["partMetadata"] == {"a": 1}

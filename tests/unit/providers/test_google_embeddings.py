@@ -54,6 +54,11 @@ def test_vectors_come_in_order_with_the_usage_that_is_reported() -> None:
     assert used == Usage(input_tokens=4, audio_input_tokens=3)
 
 
+@pytest.mark.parametrize("usage", [{"promptTokenCount": "4"}, {"promptTokenCount": -1}, {"promptTokenCount": None}])
+def test_a_count_that_is_none_leaves_the_usage_unreported(usage: dict[str, Any]) -> None:
+    assert decode_embeddings({"embedding": {"values": [0.5]}, "usageMetadata": usage}) == ([[0.5]], None)
+
+
 def test_some_models_report_no_usage() -> None:
     assert decode_embeddings({"embedding": {"values": [0.5]}}) == ([[0.5]], None)
 

@@ -1,13 +1,16 @@
 """What Google is asked for a Chat Completions request."""
 
+import time
 from typing import Any
 
 import pytest
 
+from functions.gateway.catalog import Model
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.providers.google import GoogleWire
 from functions.providers.google.encode import encode_request
 from functions.providers.google.signatures import PLACEHOLDER
+from tests.builders import deployment, model
 from tests.unit.providers.google_bodies import (
     GEMINI_2_5,
     GEMINI_3,
@@ -171,6 +174,60 @@ def test_a_result_that_nothing_called_names_its_field() -> None:
     assert caught.value.param == "messages[1].tool_call_id"
 
 
+def test_an_id_that_is_used_again_names_the_call_before_it() -> None:
+    peeked = {"id": "c1", "type": "function", "function": {"name": "peek", "arguments": "{}"}}
+
+    body = encoded(
+        ASKS,
+        calling(("c1", "{}")),
+        result("c1", "ok"),
+        {"role": "assistant", "tool_calls": [peeked]},
+        result("c1", "ok"),
+    )
+
+    answers = [part["functionResponse"]["name"] for turn in body["contents"][2::2] for part in turn["parts"]]
+    assert answers == ["look", "peek"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("boom", {"error": "boom"}),
+        ('{"code": 5}', {"error": {"code": 5}}),
+        ('{"error": "boom"}', {"error": "boom"}),
+        ([{"type": "text", "text": "boom"}], {"error": "boom"}),
+    ],
+)
+def test_a_failed_result_is_an_error(content: Any, expected: dict[str, Any]) -> None:
+    body = encoded(ASKS, calling(("c1", "{}")), {**result("c1", content), "is_error": True})
+
+    assert body["contents"][2]["parts"][0]["functionResponse"]["response"] == expected
+
+
+def test_integers_stay_exact_whatever_their_size() -> None:
+    huge = f'{{"n":{2**64}}}'
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "maximum": 2**64}}}
+
+    body = encoded(ASKS, calling(("c1", huge)), result("c1", huge), tools=[tool], response_format=ABOVE_64_BITS)
+
+    assert body["contents"][1]["parts"][0]["functionCall"]["args"] == {"n": 2**64}
+    assert body["contents"][2]["parts"][0]["functionResponse"]["response"] == {"n": 2**64}
+    assert body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"]["maximum"] == 2**64
+    assert str(2**64) in body["systemInstruction"]["parts"][0]["text"]
+
+
+def test_many_media_beside_a_result_are_told_apart_in_one_pass() -> None:
+    audio = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    image = {"type": "image_url", "image_url": {"url": PNG}}
+
+    began = time.process_time()
+    body = encoded(ASKS, calling(("c1", "{}")), result("c1", [image, audio] * 4000), capabilities=GEMINI_3)
+
+    assert time.process_time() - began < 1  # comparing each with each takes several seconds
+    [answer, _, *beside] = body["contents"][2]["parts"]
+    assert (len(answer["functionResponse"]["parts"]), len(beside)) == (4000, 4000)
+
+
 def test_a_signature_comes_back_out_of_the_id() -> None:
     called = calling(("c1__thought__ab-_cd==", "{}"))
 
@@ -207,13 +264,44 @@ def test_a_signature_of_a_thought_comes_back_where_it_was() -> None:
     assert encoded(ASKS, message_of(*parts), ASKS)["contents"][1]["parts"] == parts
 
 
+CALL = {"functionCall": {"id": "c1", "name": "look", "args": {"n": 2**60}}}
+AUDIO = {"inlineData": {"mimeType": "audio/L16;rate=24000", "data": "AAAA"}}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [{"text": "one"}, INLINE_PNG, {"text": "two"}],
+        [{"text": "one"}, INLINE_PNG, {"executableCode": {"code": "1"}}, INLINE_PNG],
+        [INLINE_PNG, AUDIO, {"text": "two"}],
+        [{"text": "one"}, {**AUDIO, "thoughtSignature": "sig"}],
+        [{"text": "one"}, {**CALL, "partMetadata": {"a": 1}}, {**CALL, "thoughtSignature": "sig", "thought": True}],
+        [{**INLINE_PNG, "videoMetadata": {"fps": 2}}, {"text": "two"}],
+        [{"inlineData": {**INLINE_PNG["inlineData"], "displayName": "cat"}}],
+        [{"inlineData": {**AUDIO["inlineData"], "displayName": "miaow"}}],
+    ],
+)
+def test_a_turn_of_geminis_comes_back_as_it_was(parts: list[dict[str, Any]]) -> None:
+    assert encoded(ASKS, message_of(*parts), ASKS)["contents"][1]["parts"] == parts
+
+
+@pytest.mark.parametrize("entry", [{"images": 3}, {"tool_calls": -1}, {"tool_calls": "0"}, {"audio": [0]}])
+def test_a_mark_of_what_the_echo_has_lost_is_left_out(entry: dict[str, Any]) -> None:
+    lost = {"provider_specific_fields": {"gemini_parts": [{"at": 1, "partMetadata": {"a": 1}, **entry}]}}
+    echo = {"role": "assistant", "content": "Yes", "images": [{"image_url": {"url": PNG}}], **lost}
+
+    assert encoded(ASKS, echo)["contents"][1]["parts"] == [{"text": "Yes"}, INLINE_PNG]
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"thinking_blocks": "Hm"}, {"images": [5]}, {"images": [{"image_url": "x"}]}],
 )
-def test_an_extension_that_has_another_form_is_a_bad_request(fields: dict[str, Any]) -> None:
-    with pytest.raises(BadRequest):
+def test_an_extension_that_has_another_form_names_its_message(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest) as caught:
         GoogleWire().encode(request_of(ASKS, {"role": "assistant", "content": "Yes", **fields}), gemini())
+
+    assert caught.value.param == "messages[1]"
 
 
 def test_malformed_marks_of_an_echo_are_left_out() -> None:
@@ -225,6 +313,10 @@ def test_malformed_marks_of_an_echo_are_left_out() -> None:
     ]
 
 
+ABOVE_64_BITS = {
+    "type": "json_schema",
+    "json_schema": {"name": "a", "schema": {"type": "integer", "maximum": 2**64}},
+}
 IMAGE_RESULT = [{"type": "text", "text": "Done"}, {"type": "image_url", "image_url": {"url": PNG}}]
 
 
@@ -276,12 +368,42 @@ def test_schemas_keep_their_meaning_where_google_has_no_keyword() -> None:
     assert properties["kind"] == {"const": "cat"}
 
 
+STRING = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"allOf": [STRING], "title": "One"}, {**STRING, "title": "One"}),
+        ({"allOf": [{"title": "A", **STRING}], "title": "B"}, {"anyOf": [{"title": "A", **STRING}], "title": "B"}),
+        (
+            {"properties": {"a": STRING}, "allOf": [{"properties": {"b": STRING}}]},
+            {"properties": {"a": STRING}, "anyOf": [{"properties": {"b": STRING}}]},
+        ),
+        ({"allOf": [{"title": "A"}], "title": "B", "anyOf": [STRING]}, None),
+        ({"allOf": [True], "title": "B"}, None),
+        ({"allOf": [STRING, {"minLength": 1}]}, None),
+        ({"allOf": 5}, None),
+    ],
+)
+def test_an_all_of_loses_nothing(schema: dict[str, Any], expected: dict[str, Any] | None) -> None:
+    tool = {
+        "type": "function",
+        "function": {"name": "f", "parameters": {"type": "object", "properties": {"x": schema}}},
+    }
+
+    sent = encoded(tools=[tool])["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"]
+
+    assert sent["properties"]["x"] == (expected or schema)
+
+
 @pytest.mark.parametrize(
     ("parameters", "where"),
     [
         ({"type": "array"}, "type"),
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/Missing"}}}, "properties.a.$ref"),
         ({"type": "object", "properties": {"a": {"$ref": "https://example.com/s"}}}, "properties.a.$ref"),
+        ({"anyOf": [{}, {"items": {"$ref": "#/no"}}], "maximum": 2**64}, "anyOf[1].items.$ref"),
     ],
 )
 def test_a_schema_that_google_cant_take_names_its_field(parameters: dict[str, Any], where: str) -> None:
@@ -305,6 +427,38 @@ def test_functions_beside_googles_tools_ask_for_their_invocations() -> None:
     body = encoded(tools=[LOOK, {"urlContext": {}}], capabilities=GEMINI_3)
 
     assert body["toolConfig"] == {"includeServerSideToolInvocations": True}
+
+
+@pytest.mark.parametrize("capabilities", [{}, GEMINI_2_5])
+def test_functions_beside_googles_tools_are_for_a_model_that_takes_both(capabilities: dict[str, Any]) -> None:
+    with pytest.raises(UpstreamError, match=r"unsupported_content.*googleSearch"):
+        encoded(tools=[LOOK, {"googleSearch": {}}], capabilities=capabilities)
+
+
+def test_functions_stand_beside_the_use_of_a_computer_with_every_model() -> None:
+    body = encoded(tools=[LOOK, {"computerUse": {}}], capabilities=GEMINI_2_5)
+
+    assert [kind for tool in body["tools"] for kind in tool] == ["functionDeclarations", "computerUse"]
+    assert "toolConfig" not in body
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"generationConfig": []}, "generationConfig"),
+        ({"generation_config": "x"}, "generation_config"),
+        ({"tool_config": 5}, "tool_config"),
+        ({"tools": [LOOK], "tool_choice": {"allowed_tools": {"tools": [5]}}}, "tool_choice.allowed_tools.tools"),
+        ({"tools": [LOOK], "tool_choice": {"allowed_tools": {"tools": 5}}}, "tool_choice.allowed_tools.tools"),
+        ({"tools": [LOOK], "tool_choice": {"allowed_tools": {"tools": [{}]}}}, "tool_choice.allowed_tools.tools"),
+        ({"stop": list("abcdef")}, "stop"),
+    ],
+)
+def test_a_parameter_that_google_cant_take_names_its_field(body: dict[str, Any], where: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        GoogleWire().encode(request_of(**body), gemini())
+
+    assert caught.value.param == where
 
 
 def test_tools_of_another_provider_are_for_another_model() -> None:
@@ -335,6 +489,34 @@ def test_strict_functions_are_validated_where_the_model_can() -> None:
     assert encoded(tools=[strict], capabilities=GEMINI_3)["toolConfig"]["functionCallingConfig"]["mode"] == "VALIDATED"
     assert "toolConfig" not in encoded(tools=[strict, LOOK], capabilities=GEMINI_3)
     assert "toolConfig" not in encoded(tools=[strict])
+
+
+# --- limits ----------------------------------------------------------------------------------------
+
+
+def test_no_more_tokens_are_asked_for_than_the_model_has() -> None:
+    known = Model(upstream_model="gemini", prices=model().prices, max_output_tokens=8192)
+
+    config = encode_request(request_of(max_tokens=100_000), deployment("gemini", "gemini", model=known))
+
+    assert config["generationConfig"] == {"maxOutputTokens": 8192}
+    assert encoded(max_tokens=100_000)["generationConfig"] == {"maxOutputTokens": 100_000}
+
+
+@pytest.mark.parametrize(
+    ("seed", "sent"), [(5, 5), (-(2**31), -(2**31)), (2**31, 0), (2**63 + 7, 7), (-(2**40) + 1, 1)]
+)
+def test_a_seed_over_32_bits_is_folded(seed: int, sent: int) -> None:
+    assert encoded(seed=seed)["generationConfig"] == {"seed": sent}
+
+
+@pytest.mark.parametrize("stop", ["", [""], []])
+def test_an_empty_stop_stops_nothing(stop: Any) -> None:
+    assert "generationConfig" not in encoded(stop=stop)
+
+
+def test_five_stops_are_sent() -> None:
+    assert encoded(stop=[*"abcde", ""])["generationConfig"] == {"stopSequences": list("abcde")}
 
 
 # --- the form of the answer ------------------------------------------------------------------------

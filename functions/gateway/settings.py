@@ -1,0 +1,223 @@
+"""The configuration file's settings: LiteLLM's names, what each accepts, and how a wrong one is told in plain words."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from events.money import nano_usd
+from events.window import window_at
+from functions.gateway.catalog import Mode
+
+Path = tuple[int | str, ...]
+
+PROVIDERS = ("openai", "anthropic", "gemini")
+
+# What is accepted, as a wrong value's message says it.
+WORD = "printable ASCII without blanks"
+HTTP_URL = "an http:// or https:// URL with a host"
+_SECONDS = "a number of seconds over 0, up to 3600"
+_USD_PER_TOKEN = "a number of USD per token, 0 to 1"  # noqa: S105 (no secret)
+_SETTINGS = "settings, indented below it"
+
+_LARGEST_BUDGET_USD = 9_000_000_000  # what a counter of 63 bits can hold
+_LONGEST_SHOWN = 80
+
+
+def is_http_url(value: str) -> str:
+    """Give the URL. Raises `ValueError` for one that can't be asked."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or re.search(r"\s", value):
+        raise ValueError
+    return value
+
+
+def _number(value: object) -> object:
+    """Refuse `true` and `false`, which Python takes for 1 and 0, and read a whole number that came as text."""
+    if isinstance(value, bool):
+        raise ValueError
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _duration(value: str) -> str:
+    window_at(value, datetime(2026, 1, 1, tzinfo=UTC))
+    return value
+
+
+def _budget(value: Decimal) -> Decimal:
+    if value and not nano_usd(value):
+        raise ValueError
+    return value
+
+
+Word = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")]
+HttpUrl = Annotated[str, AfterValidator(is_http_url)]
+_ProviderModel = Annotated[str, Field(pattern=rf"^({'|'.join(PROVIDERS)})/[\x21-\x7e]+$")]
+_Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, le=3600)]
+_Megabytes = Annotated[float, BeforeValidator(_number), Field(ge=0.001, le=512)]
+_Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=1000)]
+_UsdPerToken = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, le=1)]
+_Budget = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, le=_LARGEST_BUDGET_USD), AfterValidator(_budget)]
+_Status = Annotated[Literal[400, 402, 403, 422, 429], BeforeValidator(_number)]
+_Duration = Annotated[str, AfterValidator(_duration)]
+
+
+class Section(BaseModel):
+    """Some settings. What is not a field is refused; a field's `description` says what it accepts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class LitellmParams(Section):
+    """How one deployment is reached. Costs are USD per token and win over the catalog's prices."""
+
+    model: _ProviderModel = Field(description=f"`provider/model`; providers are {', '.join(PROVIDERS)}")
+    api_key: Word | None = Field(default=None, repr=False, description=WORD)
+    api_base: HttpUrl | None = Field(default=None, repr=False, description=HTTP_URL)
+    timeout: _Seconds | None = Field(default=None, description=_SECONDS)
+    stream_timeout: _Seconds | None = Field(default=None, description=_SECONDS)
+    idle_timeout: _Seconds | None = Field(default=None, description=_SECONDS)
+    input_cost_per_token: _UsdPerToken | None = Field(default=None, description=_USD_PER_TOKEN)
+    output_cost_per_token: _UsdPerToken | None = Field(default=None, description=_USD_PER_TOKEN)
+    cache_read_input_token_cost: _UsdPerToken | None = Field(default=None, description=_USD_PER_TOKEN)
+
+    @property
+    def provider(self) -> str:
+        """Whose wire it is."""
+        return self.model.partition("/")[0]
+
+    @property
+    def upstream_model(self) -> str:
+        """What the provider calls the model."""
+        return self.model.partition("/")[2]
+
+
+class ModelInfo(Section):
+    """`id` names the deployment in the `x-litellm-model-id` header; without it, `group-n` does.
+
+    `mode` says what a model is for that the catalog doesn't know.
+    """
+
+    id: Word | None = Field(default=None, description=WORD)
+    mode: Mode | None = Field(default=None, description="chat or embedding")
+
+
+class ModelEntry(Section):
+    """One deployment. Several with the same `model_name` are tried in the order they are listed in."""
+
+    model_name: Word = Field(description=WORD)
+    litellm_params: LitellmParams = Field(description=_SETTINGS)
+    model_info: ModelInfo = Field(default=ModelInfo(), description=_SETTINGS)
+
+
+class RouterSettings(Section):
+    """Who takes over from whom, and how long an attempt may take, in seconds."""
+
+    fallbacks: tuple[dict[str, tuple[str, ...]], ...] = Field(default=(), description="a list of `alias: [alias, …]`")
+    timeout: _Seconds = Field(default=300, description=_SECONDS)
+    stream_timeout: _Seconds = Field(default=60, description=_SECONDS)
+    idle_timeout: _Seconds = Field(default=60, description=_SECONDS)
+
+
+class LitellmSettings(Section):
+    """The global budget in USD (none without `max_budget`), and what holds for every request.
+
+    `drop_params` says what happens to parameters an upstream can't take, `request_timeout` how many seconds a request
+    may take over all its attempts.
+    """
+
+    max_budget: _Budget | None = Field(
+        default=None, description=f"a number of USD: 0, or from 0.000000001 to {_LARGEST_BUDGET_USD}"
+    )
+    budget_duration: _Duration = Field(
+        default="1d", description="a whole number and s, m, h, d or w, of a hundred years at most, or 1mo"
+    )
+    budget_exceeded_status_code: _Status = Field(default=429, description="400, 402, 403, 422 or 429")
+    drop_params: bool = Field(default=True, description="true or false")
+    request_timeout: _Seconds = Field(default=600, description=_SECONDS)
+
+
+class GeneralSettings(Section):
+    """Access, limits and alerts."""
+
+    master_key: Word | None = Field(default=None, repr=False, description=WORD)
+    max_request_size_mb: _Megabytes = Field(default=20, description="a number of megabytes from 0.001 to 512")
+    budget_alert_thresholds: tuple[_Percent, ...] = Field(
+        default=(50, 80, 95, 100), description="a list of whole percentages, each from 1 to 1000"
+    )
+
+
+class GatewayFile(Section):
+    """The whole file."""
+
+    model_list: Annotated[tuple[ModelEntry, ...], Field(min_length=1)] = Field(
+        description="a list of at least one model, each with model_name and litellm_params"
+    )
+    router_settings: RouterSettings = Field(default=RouterSettings(), description=_SETTINGS)
+    litellm_settings: LitellmSettings = Field(default=LitellmSettings(), description=_SETTINGS)
+    general_settings: GeneralSettings = Field(default=GeneralSettings(), description=_SETTINGS)
+
+
+_INSIDE: Mapping[str, type[Section]] = {
+    "model_list": ModelEntry,
+    "litellm_params": LitellmParams,
+    "model_info": ModelInfo,
+    "router_settings": RouterSettings,
+    "litellm_settings": LitellmSettings,
+    "general_settings": GeneralSettings,
+}
+OPTIONAL_SECTIONS = frozenset(_INSIDE) - {"model_list", "litellm_params"}
+
+
+def faults_of(error: ValidationError, variables: Mapping[Path, str]) -> list[str]:
+    """Tell every fault of a file, each by its path; of the `variables` at theirs, the name instead of the value."""
+    faults = _innermost(error.errors(include_url=False))
+    return [f"{path_of(fault['loc'])}: {_explained(fault, variables)}" for fault in faults]
+
+
+def path_of(loc: Path) -> str:
+    """Write a path in the file, such as `model_list[0].model_name`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".") or "the file"
+
+
+def refusal(value: object, field: FieldInfo) -> str:
+    """Say that a field doesn't take the value, and what it takes; a secret is not shown."""
+    is_shown = field.repr and isinstance(value, str | int | float)
+    shown = f"{repr(value)[:_LONGEST_SHOWN]} " if is_shown else ""
+    return f"{shown}is not accepted; write {field.description}"
+
+
+def _explained(fault: ErrorDetails, variables: Mapping[Path, str]) -> str:
+    section, field = _place(fault["loc"])
+    if fault["type"] == "extra_forbidden" and section is not None:
+        return f"is not a known setting; known are {', '.join(section.model_fields)}"
+    if field is None:
+        return f"is not accepted; write settings, of which known are {', '.join(GatewayFile.model_fields)}"
+    if fault["type"] == "missing":
+        return f"is missing; write {field.description}"
+    return refusal(variables.get(fault["loc"], fault["input"]), field)
+
+
+def _place(loc: Path) -> tuple[type[Section] | None, FieldInfo | None]:
+    """Find the innermost field on a path, and the section that may follow it."""
+    section: type[Section] | None = GatewayFile
+    field = None
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        if section is None or part not in section.model_fields:
+            break
+        section, field = _INSIDE.get(part), section.model_fields[part]
+    return section, field
+
+
+def _innermost(faults: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out what is only said of a list because of its element."""
+    paths = [fault["loc"] for fault in faults]
+    return [fault for fault in faults if not any(path[: len(fault["loc"])] == fault["loc"] != path for path in paths)]

@@ -1,0 +1,135 @@
+"""The replay: what the ledger says, against what the counters say."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from events.budget import BudgetWindow
+from events.money import NanoUsd
+from functions.adapters.embedded.stores import open_embedded
+from functions.adapters.stores import Stores
+from functions.replay import compare
+from tests.builders import TODAY, budget, spend
+from tests.e2e.stack import ROOT, clean_environment
+
+
+@pytest.fixture
+async def stores(tmp_path: Path) -> AsyncGenerator[Stores]:
+    async with open_embedded(tmp_path) as stores:
+        yield stores
+
+
+async def replay(stores: Stores, *, repair: bool = False) -> int:
+    return await compare(stores.ledger, stores.counters, [budget()], repair=repair)
+
+
+async def test_counters_that_agree_are_no_difference(stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
+    await stores.ledger.commit([spend("a", cost=5), spend("b", cost=7)], {TODAY: 12})
+
+    assert await replay(stores) == 0
+    assert capsys.readouterr().out == "1 counters replayed, 0 differ\n"
+
+
+async def test_a_threshold_that_was_announced_or_not_is_no_difference(stores: Stores) -> None:
+    await stores.ledger.commit([spend("a", cost=5)], {TODAY: 5})
+    await stores.counters.mark_crossed(TODAY, [50, 75])
+
+    assert await replay(stores) == 0
+
+
+async def test_a_counter_that_says_another_sum_differs(stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
+    await stores.ledger.commit([spend("a", cost=5)], {TODAY: 6})
+    await stores.counters.set_spent("global:2026-11-23", NanoUsd(1))
+
+    assert await replay(stores) == 1
+    assert capsys.readouterr().out == (
+        "global:2026-11-23: counter $0.000000001, ledger $0.000000000\n"
+        f"{TODAY}: counter $0.000000006, ledger $0.000000005\n"
+        "1 counters replayed, 2 differ\n"
+    )
+    assert (await stores.counters.read(TODAY)).spent == 6
+
+
+async def test_a_repair_corrects_the_sum_and_keeps_what_was_announced(stores: Stores) -> None:
+    await stores.ledger.commit([spend("a", cost=5)], {TODAY: 6})
+    await stores.counters.mark_crossed(TODAY, [50, 75])
+
+    assert await replay(stores, repair=True) == 0
+    assert await stores.counters.read(TODAY) == BudgetWindow(NanoUsd(5), frozenset({50, 75}))
+    assert await replay(stores) == 0
+
+
+async def test_a_counter_of_another_configuration_is_listed_and_left_alone(
+    stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await stores.counters.set_spent("global:2026-11", NanoUsd(9))
+
+    assert await replay(stores, repair=True) == 0
+    assert capsys.readouterr().out == (
+        "global:2026-11: counter $0.000000009, not of this configuration; left alone\n0 counters replayed, 0 differ\n"
+    )
+    assert (await stores.counters.read("global:2026-11")).spent == 9
+
+
+def command(*arguments: str, **environment: str) -> tuple[int, str]:
+    """Run the command as an operator does; gives its code and what it said of errors."""
+    done = subprocess.run(
+        [sys.executable, "-m", "functions.replay", *arguments],
+        cwd=ROOT,
+        env=clean_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_a_folder_without_a_ledger_is_refused_rather_than_made(tmp_path: Path) -> None:
+    refused = command(GATEWAY_BACKEND="embedded", STATE_DIR=str(tmp_path / "typo"))
+
+    path = tmp_path / "typo" / "ledger.sqlite3"
+    assert refused == (2, f"There is no ledger at {path}. Set STATE_DIR to the folder that has it.\n")
+    assert not (tmp_path / "typo").exists()
+
+
+def test_a_file_that_is_no_ledger_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite3").write_bytes(b"no database at all " * 100)
+
+    code, said = command(GATEWAY_BACKEND="embedded", STATE_DIR=str(tmp_path))
+
+    assert (code, said.count("\n")) == (2, 1)
+    assert "(file is not a database)" in said
+
+
+def test_a_wrong_configuration_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("model_list: [")
+
+    code, said = command(GATEWAY_BACKEND="embedded", GATEWAY_CONFIG=str(tmp_path / "mine.yaml"))
+
+    assert (code, said.count("\n")) == (2, 1)
+    assert said.startswith(f"{tmp_path}/mine.yaml: is not YAML at line 1, column 14: ")
+
+
+def test_a_wrong_variable_is_refused_in_one_line() -> None:
+    refused = command(GATEWAY_BACKEND="foo")
+
+    assert refused == (2, "GATEWAY_BACKEND: 'foo' is not accepted; write embedded or google\n")
+
+
+def test_a_mistyped_flag_is_refused(tmp_path: Path) -> None:
+    asyncio.run(_made(tmp_path))
+
+    code, said = command("--repare", GATEWAY_BACKEND="embedded", STATE_DIR=str(tmp_path))
+
+    assert code == 2
+    assert said.endswith("unrecognized arguments: --repare\n")
+
+
+async def _made(state_dir: Path) -> None:
+    async with open_embedded(state_dir):
+        pass
