@@ -146,26 +146,21 @@ class ChunkRenderer:
         self._tail = {"usage": None} if wants_usage else {}
         self._is_legacy = is_legacy
         self._closing: dict[str, Any] = {}
-        self._held: dict[str, Any] = {}
 
     def render(self, chunk: Chunk) -> bytes:
-        """Render one chunk; of one without choices, the usage comes at the end, and what else it says with the next."""
+        """Render one chunk; nothing for a chunk without choices, whose usage comes at the end."""
         if not chunk.choices:
-            self._held |= {name: value for name, value in chunk.extra.items() if name not in _CLOSING_FIELDS}
             return b""
         if not self._has_begun:
             self._begin(chunk)
         if self._is_legacy:
             for choice in chunk.choices:
                 put_legacy(choice)
-        held, self._held = self._held, {}
-        return _event({**self._head, "choices": chunk.choices, **held, **chunk.extra, **self._tail})
+        return _event({**self._head, "choices": chunk.choices, **chunk.extra, **self._tail})
 
     def render_usage(self, usage: Usage, details: Mapping[str, Any] | None = None) -> bytes:
         """Render the closing chunk of `stream_options.include_usage`."""
-        return _event(
-            {**self._head, **self._closing, **self._held, "choices": [], "usage": render_usage(usage, details)}
-        )
+        return _event({**self._head, **self._closing, "choices": [], "usage": render_usage(usage, details)})
 
     def _begin(self, chunk: Chunk) -> None:
         self._has_begun = True

@@ -449,14 +449,3 @@ def test_an_old_call_in_the_history_does_not_make_the_answer_old() -> None:
 
     assert not parse(asking(*history, tools=[TOOL])).offers_functions
     assert parse(asking(*history, functions=[FUNCTION])).offers_functions
-
-
-def test_what_a_chunk_without_choices_says_comes_with_the_next_one() -> None:
-    renderer = ChunkRenderer(model="m", fallback_id="c", created=1, wants_usage=False)
-
-    assert renderer.render(Chunk(choices=[], extra={"prompt_filter_results": [1]})) == b""
-    first = renderer.render(Chunk(choices=[{"index": 0, "delta": {"content": "a"}, "finish_reason": None}]))
-    second = renderer.render(Chunk(choices=[{"index": 0, "delta": {"content": "b"}, "finish_reason": None}]))
-
-    assert b'"prompt_filter_results":[1]' in first
-    assert b"prompt_filter_results" not in second
