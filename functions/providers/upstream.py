@@ -152,8 +152,8 @@ async def _next(pieces: AsyncIterator[bytes], idle_s: float | None) -> bytes | N
 def _is_whole(data: bytes) -> bool:
     """Say whether the last event came whole: what is cut off is no JSON."""
     try:
-        return data == _DONE or isinstance(orjson.loads(data), dict)
-    except orjson.JSONDecodeError:
+        return data == _DONE or isinstance(read_json(data), dict)
+    except ValueError:
         return False
 
 

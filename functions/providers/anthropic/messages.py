@@ -130,7 +130,7 @@ def _said(message: Mapping[str, Any], path: str) -> list[Block]:
     extra: Mapping[str, Any] = message.get("provider_specific_fields") or {}
     kept: list[Block] = extra.get("content_blocks") or []
     if kept and _is_the_same(kept, content, calls):
-        return [block for block in kept if block.get("type") != "text" or block["text"]]
+        return [block for block in kept if block["type"] != "text" or block["text"]]
     if not content and message.get("refusal"):
         content = [{"type": "text", "text": message["refusal"]}]
     return [*_own_thinking(message, calls), *content, *calls]
