@@ -1,8 +1,7 @@
 """What Anthropic's and Google's wires read alike from OpenAI's: contents and parameters."""
 
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, Self, cast
 
 from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.ports import ChatRequest
@@ -52,18 +51,26 @@ def refuse_dropped(request: ChatRequest, dropped: tuple[str, ...], provider: str
         raise BadRequest(message, param=dropped[0], code="unsupported_parameter")
 
 
-@contextmanager
-def malformed_requests(provider: str, param: str | None = None) -> Generator[None]:
+class malformed_requests:
     """Refuse what the edge lets pass unread, as OpenAI has no such field, and what has not the form it must have.
 
-    Raises `BadRequest`; `param` is the path of the field that is read here.
+    Raises `BadRequest`; `param` is the path of the field that is being read.
     """
-    try:
-        yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        field = param or "A field beyond OpenAI's own"
-        message = f"{field} does not have the form that {provider} takes: {error}."
-        raise BadRequest(message, param=param) from error
+
+    def __init__(self, provider: str, param: str | None = None) -> None:
+        self._provider = provider
+        self.param = param
+
+    def __enter__(self) -> Self:
+        """Begin to read."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Say what is wrong, if something is."""
+        if isinstance(error, (KeyError, IndexError, TypeError, ValueError, AttributeError)):
+            field = self.param or "A field beyond OpenAI's own"
+            message = f"{field} does not have the form that {self._provider} takes: {error}."
+            raise BadRequest(message, param=self.param) from error
 
 
 def unsupported_part(part: Mapping[str, Any], provider: str) -> UpstreamError:

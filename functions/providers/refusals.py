@@ -10,6 +10,7 @@ import httpx2
 import orjson
 
 from functions.gateway.errors import UpstreamError
+from functions.gateway.exact_json import write_json
 
 _LONGEST_MESSAGE = 500
 _GOOGLE_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
@@ -43,7 +44,7 @@ def refused_in_band(body: Any) -> UpstreamError:
     code = error.get("code")
     known = _STATUS_OF_TYPE.get(str(error.get("type"))) or _STATUS_OF_TYPE.get(str(code))
     status = code if isinstance(code, int) and 400 <= code < 600 else known or 500
-    return _described(status, body, orjson.dumps(body).decode(), {})
+    return _described(status, body, write_json(body).decode(), {})
 
 
 def is_error(body: Any) -> bool:

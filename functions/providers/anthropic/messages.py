@@ -38,18 +38,18 @@ def conversation(messages: Sequence[Mapping[str, Any]], *, takes_mid_system: boo
     talk = Conversation()
     pending: list[Block] = []
     are_named = _are_named(messages)
-    for position, message in enumerate(messages):
-        path = f"messages[{position}]"
-        with malformed_requests("Anthropic", path):
-            blocks = _blocks(message, path)
+    with malformed_requests("Anthropic") as reading:
+        for position, message in enumerate(messages):
+            reading.param = f"messages[{position}]"
+            blocks = _blocks(message, reading.param)
             if _is_blank(blocks):
                 continue
-        if message["role"] in _SYSTEM_ROLES:
-            (pending if takes_mid_system and talk.turns else talk.system).extend(blocks)
-            continue
-        if message["role"] == "assistant":
-            _place_system(talk, pending)
-        _add(talk.turns, message, blocks, is_named=are_named)
+            if message["role"] in _SYSTEM_ROLES:
+                (pending if takes_mid_system and talk.turns else talk.system).extend(blocks)
+                continue
+            if message["role"] == "assistant":
+                _place_system(talk, pending)
+            _add(talk.turns, message, blocks, is_named=are_named)
     _place_system(talk, pending)
     _begin_with_user(talk)
     return talk
@@ -130,7 +130,7 @@ def _said(message: Mapping[str, Any], path: str) -> list[Block]:
     extra: Mapping[str, Any] = message.get("provider_specific_fields") or {}
     kept: list[Block] = extra.get("content_blocks") or []
     if kept and _is_the_same(kept, content, calls):
-        return [block for block in kept if block.get("type") != "text" or block["text"]]
+        return [block for block in kept if block["type"] != "text" or block["text"]]
     if not content and message.get("refusal"):
         content = [{"type": "text", "text": message["refusal"]}]
     return [*_own_thinking(message, calls), *content, *calls]

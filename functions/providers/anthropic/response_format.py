@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from functions.gateway.errors import BadRequest
+from functions.gateway.exact_json import write_json
 from functions.providers.anthropic.schema import strict_schema
 from functions.providers.parts import malformed_requests
 
@@ -63,4 +62,4 @@ def _schema(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _following(schema: Mapping[str, Any]) -> str:
-    return f"It follows this JSON Schema: {orjson.dumps(schema).decode()}"
+    return f"It follows this JSON Schema: {write_json(schema).decode()}"

@@ -35,8 +35,10 @@ def input_schema(parameters: Mapping[str, Any] | None, *, strict: bool, path: st
             raise UpstreamError("unsupported_content", message)
     if "type" not in schema:
         schema = {"type": "object", **schema}
+    if not strict:
+        return schema
     with malformed_requests("Anthropic", path):
-        return strict_schema(schema) if strict else schema
+        return strict_schema(schema)
 
 
 def strict_schema(schema: Any) -> Any:

@@ -27,6 +27,7 @@ class AnthropicStream:
 
     def __init__(self) -> None:
         self.is_complete = False
+        self._has_begun = False
         self._has_ended = False
         self._message: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
@@ -40,7 +41,7 @@ class AnthropicStream:
         kind = event.get("type")
         if self.is_complete:
             return []
-        if not self._message and kind in _AFTER_THE_START:
+        if not self._has_begun and kind in _AFTER_THE_START:
             raise UpstreamError("broken_stream", f"{kind} came before the message had begun")
         match kind:
             case "content_block_delta":
@@ -65,10 +66,11 @@ class AnthropicStream:
         Intermediaries that lose a connection were seen to go on with another message, or to repeat the first event:
         https://github.com/vercel/ai/issues/18331. Two messages in one can't be told apart by a client.
         """
-        if self._message:
+        if self._has_begun:
             if message.get("id") == self._message.get("id"):
                 return []
             raise UpstreamError("broken_stream", "another message began before the first had ended")
+        self._has_begun = True
         self._message = {name: value for name, value in message.items() if name != "usage"}
         self._usage = dict(message.get("usage") or {})
         self._extra = tier_of(self._usage)

@@ -23,11 +23,13 @@ def tools_of(asked: Mapping[str, Any], *, takes_strict: bool) -> list[Mapping[st
     return [*_declared(asked, takes_strict=takes_strict), *_web_search(asked)]
 
 
-def _declared(asked: Mapping[str, Any], *, takes_strict: bool) -> Iterator[Mapping[str, Any]]:
-    for position, tool in enumerate(asked.get("tools") or ()):
-        with malformed_requests("Anthropic", f"tools[{position}]"):
-            sent = _tool(tool, f"tools[{position}]", takes_strict=takes_strict)
-        yield sent
+def _declared(asked: Mapping[str, Any], *, takes_strict: bool) -> list[Mapping[str, Any]]:
+    declared: list[Mapping[str, Any]] = []
+    with malformed_requests("Anthropic") as reading:
+        for position, tool in enumerate(asked.get("tools") or ()):
+            reading.param = f"tools[{position}]"
+            declared.append(_tool(tool, reading.param, takes_strict=takes_strict))
+    return declared
 
 
 def _tool(tool: Mapping[str, Any], path: str, *, takes_strict: bool) -> Mapping[str, Any]:

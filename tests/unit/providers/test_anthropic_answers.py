@@ -240,6 +240,13 @@ def test_integers_of_any_size_are_the_same_whole_and_streamed() -> None:
     assert written.encode() in render_answer(whole, model="claude", fallback_id="x", created=1)
 
 
+def test_an_error_may_hold_integers_of_any_size() -> None:
+    with pytest.raises(UpstreamError) as caught:
+        json_object(b'{"error":{"type":"overloaded_error","limit":18446744073709551616}}')
+
+    assert caught.value.status == 529
+
+
 def test_a_stream_passes_on_text_as_it_comes() -> None:
     stream = events([{"type": "text", "text": ""}, text_delta("Sun"), text_delta("ny.")])
 

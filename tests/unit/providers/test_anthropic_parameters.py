@@ -385,6 +385,11 @@ def formed(**schema: Any) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
+UNTYPED = {
+    "role": "assistant",
+    "content": "Hi",
+    "provider_specific_fields": {"content_blocks": [{"type": "text", "text": "Hi"}, {"id": 1}]},
+}
 ODD_FILE = {"type": "file", "file": {"file_id": "x", "format": 1}}
 
 
@@ -405,6 +410,7 @@ ODD_FILE = {"type": "file", "file": {"file_id": "x", "format": 1}}
             "messages[1]",
         ),
         ({"messages": [{"role": "user", "content": [ODD_FILE]}]}, "messages[0]"),
+        ({"messages": [USER, UNTYPED, USER]}, "messages[1]"),
         ({"tools": [TOOL, strict(properties=1)]}, "tools[1].function.parameters"),
         ({"tools": [strict(**{"$defs": [1]})]}, "tools[0].function.parameters"),
     ],
@@ -417,6 +423,14 @@ def test_an_extension_of_another_form_is_named_by_its_path(body: dict[str, Any],
         wire.headers(asked, wire.encode(asked, deployment()))
 
     assert caught.value.param == param
+
+
+def test_a_schema_that_is_said_in_words_keeps_integers_of_any_size() -> None:
+    able = deployment(native_structured_output=False)
+
+    body = encode_request(request(response_format=formed(maximum=2**64), tools=[TOOL]), able)
+
+    assert str(2**64) in body["system"]
 
 
 def test_a_deep_schema_is_walked_once() -> None:
