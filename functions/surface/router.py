@@ -101,21 +101,19 @@ async def liveliness(request: Request) -> Response:
 
 
 def build_router(surface: Surface, completions: Completions, config: Config) -> ASGIApp:
-    """Put every endpoint that needs an instance on its paths."""
-    return at_edge(
-        Router(
-            [
-                *_on(("/v1/chat/completions", "/chat/completions"), ChatEndpoint(completions, config), "POST"),
-                *_on(("/v1/embeddings", "/embeddings"), EmbeddingEndpoint(completions, config), "POST"),
-                *_on(("/v1/models", "/models"), surface.list_models),
-                *_on(("/v1/models/{alias:path}", "/models/{alias:path}"), surface.one_model),
-                *_on(("/v1/model/info", "/model/info"), surface.model_info),
-                *_on(("/health",), surface.health),
-                *_on(("/health/readiness",), surface.readiness),
-                *_on(("/global/spend",), surface.global_spend),
-            ],
-            redirect_slashes=False,
-        )
+    """Put every endpoint that needs an instance on its paths; `build_gateway` answers for its errors."""
+    return Router(
+        [
+            *_on(("/v1/chat/completions", "/chat/completions"), ChatEndpoint(completions, config), "POST"),
+            *_on(("/v1/embeddings", "/embeddings"), EmbeddingEndpoint(completions, config), "POST"),
+            *_on(("/v1/models", "/models"), surface.list_models),
+            *_on(("/v1/models/{alias:path}", "/models/{alias:path}"), surface.one_model),
+            *_on(("/v1/model/info", "/model/info"), surface.model_info),
+            *_on(("/health",), surface.health),
+            *_on(("/health/readiness",), surface.readiness),
+            *_on(("/global/spend",), surface.global_spend),
+        ],
+        redirect_slashes=False,
     )
 
 

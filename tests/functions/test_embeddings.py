@@ -19,6 +19,7 @@ from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Counters, Deployment, Request
 from functions.providers.google import google_embedder
 from functions.providers.openai import openai_embedder
+from functions.surface.edge import at_edge
 from functions.surface.router import Surface, build_router
 from infra.local.sandbox.__main__ import Sandbox, build_app
 from tests.builders import NOON
@@ -96,7 +97,7 @@ async def gateway() -> AsyncGenerator[Gateway]:
             clock=lambda: 0.0,
         )
         surface = Surface(config, cast("Counters", None), now=_noon, is_sandbox=True)
-        app = httpx2.ASGITransport(app=build_router(surface, completions, config))
+        app = httpx2.ASGITransport(app=at_edge(build_router(surface, completions, config)))
         http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))
         yield Gateway(http, sandbox, bus)
 
