@@ -2,14 +2,8 @@
 
 from typing import Any, Protocol
 
-import httpx2
-
-from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Deployment, EmbeddingRequest, Embeddings
-from functions.providers.upstream import Client, json_object, malformed_answers, transport_failures
-
-_CONNECT_S = 5
-_WRITE_S = 30
+from functions.providers.upstream import Client, json_object, malformed_answers, require_key, sent, transport_failures
 
 
 class EmbeddingWire(Protocol):
@@ -37,16 +31,11 @@ class ProviderEmbedder:
 
     async def embed(self, request: EmbeddingRequest, deployment: Deployment) -> Embeddings:
         """Give one vector for each input."""
-        if deployment.api_key is None:
-            raise UpstreamError("no_api_key", f"no API key is configured for {deployment.provider}")
-        body = self._wire.encode(request, deployment)
-        timeout = httpx2.Timeout(deployment.timeout_s, connect=_CONNECT_S, write=_WRITE_S)
-        with transport_failures("connection_error"):
-            response = await self._client.send(body, deployment, is_stream=False, timeout=timeout, headers={})
-            try:
+        require_key(deployment)
+        body, read_s = self._wire.encode(request, deployment), deployment.timeout_s
+        async with sent(self._client, body, deployment, is_stream=False, read_s=read_s, headers={}) as response:
+            with transport_failures("connection_error"):
                 content = await response.aread()
-            finally:
-                await response.aclose()
         with malformed_answers():
             return self._wire.decode(json_object(content))
 

@@ -113,19 +113,12 @@ class ProviderUpstream:
     async def _sent(
         self, request: ChatRequest, deployment: Deployment, read_s: float
     ) -> AsyncGenerator[httpx2.Response]:
-        if deployment.api_key is None:
-            raise UpstreamError("no_api_key", f"no API key is configured for {deployment.provider}")
+        require_key(deployment)
         body = self._wire.encode(request, deployment)
         headers = self._headers(request, body)
-        timeout = httpx2.Timeout(connect=_CONNECT_S, read=read_s, write=_WRITE_S, pool=_POOL_S)
-        with transport_failures("connection_error"):
-            response = await self._client.send(
-                body, deployment, is_stream=request.is_stream, timeout=timeout, headers=headers
-            )
-        try:
+        stream = request.is_stream
+        async with sent(self._client, body, deployment, is_stream=stream, read_s=read_s, headers=headers) as response:
             yield response
-        finally:
-            await response.aclose()
 
     async def _chunks(self, response: httpx2.Response, deployment: Deployment) -> AsyncGenerator[Chunk]:
         """Give the chunks. After the first content only what a chunk carries ends a silence: a ping carries nothing."""
@@ -144,6 +137,32 @@ class ProviderUpstream:
                 yield chunk
         if not decoder.is_complete:
             raise UpstreamError("broken_stream", "the stream ended before its end")
+
+
+def require_key(deployment: Deployment) -> None:
+    """Raise `UpstreamError` for a deployment that can't be asked."""
+    if deployment.api_key is None:
+        raise UpstreamError("no_api_key", f"no API key is configured for {deployment.provider}")
+
+
+@asynccontextmanager
+async def sent(
+    client: Client,
+    body: dict[str, Any],
+    deployment: Deployment,
+    *,
+    is_stream: bool,
+    read_s: float,
+    headers: Mapping[str, str],
+) -> AsyncGenerator[httpx2.Response]:
+    """Send a request within the bounds of every wire, and close its response. Raises `UpstreamError`."""
+    timeout = httpx2.Timeout(connect=_CONNECT_S, read=read_s, write=_WRITE_S, pool=_POOL_S)
+    with transport_failures("connection_error"):
+        response = await client.send(body, deployment, is_stream=is_stream, timeout=timeout, headers=headers)
+    try:
+        yield response
+    finally:
+        await response.aclose()
 
 
 async def _next(pieces: AsyncIterator[bytes], until: float | None) -> bytes | None:

@@ -1,7 +1,7 @@
 """Embeddings from the path to the provider and back, against the sandbox on the providers' own wires."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any, cast
 
@@ -9,20 +9,18 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI
 
-from events.codec import Event
-from events.money import NanoUsd
-from events.spend import CompletionFailed, SpendRecorded
+from events.spend import CompletionFailed
 from functions.bootstrap import load_catalog
 from functions.gateway.config import Credentials, parse_config
-from functions.gateway.errors import StoreUnavailable
 from functions.gateway.pipeline import Completions
-from functions.gateway.ports import Counters, Deployment, Request
+from functions.gateway.ports import Counters
 from functions.providers.google import google_embedder
 from functions.providers.openai import openai_embedder
 from functions.surface.edge import at_edge
 from functions.surface.router import Surface, build_router
 from infra.local.sandbox.__main__ import Sandbox, build_app
 from tests.builders import NOON
+from tests.functions.stand_ins import HeldBus, OpenAdmission
 
 FILE = {
     "model_list": [
@@ -34,43 +32,10 @@ FILE = {
 }
 
 
-class Bus:
-    """Keeps what is published, or is down."""
-
-    def __init__(self) -> None:
-        self.published: list[Event] = []
-        self.is_down = False
-
-    async def publish(self, topic: str, event: Event) -> None:
-        if self.is_down:
-            raise StoreUnavailable("the bus is down")
-        self.published.append(event)
-
-    async def dead_letter(self, topic: str, data: bytes, *, reason: str) -> None:
-        raise AssertionError("nothing is dead-lettered here")
-
-    @property
-    def spend(self) -> SpendRecorded:
-        (event,) = self.published
-        assert isinstance(event, SpendRecorded)
-        return event
-
-
-class OpenAdmission:
-    """Lets everyone in."""
-
-    @asynccontextmanager
-    async def hold(self, request: Request, chain: Sequence[Deployment]) -> AsyncGenerator["OpenAdmission"]:
-        yield self
-
-    def settle(self, cost: NanoUsd) -> None:
-        return None
-
-
 class Gateway:
     """A client of the gateway, the sandbox behind it, and what was published."""
 
-    def __init__(self, http: httpx2.AsyncClient, sandbox: Sandbox, bus: Bus) -> None:
+    def __init__(self, http: httpx2.AsyncClient, sandbox: Sandbox, bus: HeldBus) -> None:
         self.http, self.sandbox, self.bus = http, sandbox, bus
         self.openai = AsyncOpenAI(api_key="sk-any", base_url="http://gateway/v1", http_client=http, max_retries=0)
 
@@ -80,7 +45,7 @@ class Gateway:
 
 @pytest.fixture
 async def gateway() -> AsyncGenerator[Gateway]:
-    sandbox, bus = Sandbox(), Bus()
+    sandbox, bus = Sandbox(), HeldBus()
     credentials = {name: Credentials(api_key="sk", api_base="http://sandbox") for name in ("openai", "gemini")}
     credentials["openai"] = Credentials(api_key="sk", api_base="http://sandbox/v1")
     config = parse_config(FILE, catalog=load_catalog(), environment={}, credentials=credentials)

@@ -1,7 +1,7 @@
 """The story of a completion, told with a scripted upstream and a bus that can be held back."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, cast
@@ -11,16 +11,15 @@ import orjson
 import pytest
 from starlette.types import Message, Scope
 
-from events.codec import Event
-from events.money import NanoUsd
-from events.spend import CompletionFailed, Scopes, SpendRecorded, Usage
+from events.spend import CompletionFailed, Scopes, Usage
 from functions.gateway.config import Config
 from functions.gateway.errors import AllModelsFailed, BadRequest, StoreUnavailable, UpstreamError
 from functions.gateway.pipeline import Completions
-from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment, Request
+from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
 from functions.gateway.run import Caller
 from functions.surface.chat import ChatEndpoint
 from tests.builders import NOON, answer, chat_request, chunk, deployment
+from tests.functions.stand_ins import HeldBus, OpenAdmission
 
 CALLER = Caller(request_id="call-1", scopes=Scopes(user="ada"))
 TEN_IN = Usage(input_tokens=10, output_tokens=1)
@@ -28,47 +27,6 @@ TEN_IN_TWO_OUT = Usage(input_tokens=10, output_tokens=2)
 HANG = "hang"
 PINGS = "pings"
 HELLO = [chunk(usage=TEN_IN), chunk("Hel"), chunk("lo"), chunk(finish_reason="stop"), chunk(usage=TEN_IN_TWO_OUT)]
-
-
-class HeldBus:
-    """A bus whose acknowledgement can be held back or refused."""
-
-    def __init__(self) -> None:
-        self.published: list[Event] = []
-        self.asked = asyncio.Event()
-        self.open = asyncio.Event()
-        self.open.set()
-        self.is_down = False
-
-    async def publish(self, topic: str, event: Event) -> None:
-        self.asked.set()
-        await self.open.wait()
-        if self.is_down:
-            raise StoreUnavailable("the bus is down")
-        self.published.append(event)
-
-    async def dead_letter(self, topic: str, data: bytes, *, reason: str) -> None:
-        raise AssertionError("nothing is dead-lettered here")
-
-    @property
-    def spend(self) -> SpendRecorded:
-        (event,) = self.published
-        assert isinstance(event, SpendRecorded)
-        return event
-
-
-class OpenAdmission:
-    """Lets everyone in, and knows what they spent."""
-
-    def __init__(self) -> None:
-        self.settled: list[int] = []
-
-    @asynccontextmanager
-    async def hold(self, request: Request, chain: Sequence[Deployment]) -> AsyncGenerator["OpenAdmission"]:
-        yield self
-
-    def settle(self, cost: NanoUsd) -> None:
-        self.settled.append(cost)
 
 
 class ScriptedUpstream:
