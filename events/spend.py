@@ -34,8 +34,9 @@ class Attempt:
 
     `status` is the provider's HTTP status as text, or what happened instead of one: `timeout`,
     `connection_error`, `no_api_key`, `broken_stream`, `invalid_response`, `client_disconnected`. `model` is
-    `provider/upstream_model`. `cost` is what its provider bills for it, as far as `billed` says that it does; events
-    from before it was kept have 0.
+    `provider/upstream_model`, `model_id` the deployment's own name. `cost` is what its provider bills for it, as far as
+    `billed` says that it does. `malformed_chunks` of its stream were passed over. Events from before the last three
+    were kept have their defaults.
     """
 
     model: str
@@ -43,6 +44,8 @@ class Attempt:
     ms: int
     billed: bool
     cost: NanoUsd = NOTHING
+    model_id: str | None = None
+    malformed_chunks: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from events.budget import Budget
 from events.money import nano_usd
 from functions.gateway.catalog import Catalog, Model, Prices
+from functions.gateway.policy import RoutingPolicy
 from functions.gateway.ports import Deployment
 from functions.gateway.settings import (
     OPTIONAL_SECTIONS,
@@ -49,7 +50,7 @@ class Config:
 
     catalog_version: str
     deployments: Mapping[str, tuple[Deployment, ...]]  # by group, in the file's order
-    fallbacks: Mapping[str, tuple[str, ...]]
+    routing: RoutingPolicy
     drop_params: bool
     budget: Budget | None
     budget_exceeded_status: int
@@ -80,7 +81,7 @@ def parse_config(
     return Config(
         catalog_version=catalog.version,
         deployments=deployments,
-        fallbacks=_fallbacks(file, deployments),
+        routing=RoutingPolicy(fallbacks=_fallbacks(file, deployments)),
         drop_params=file.litellm_settings.drop_params,
         budget=_budget(file),
         budget_exceeded_status=file.litellm_settings.budget_exceeded_status_code,

@@ -81,7 +81,7 @@ class Completions:
 
     async def answer(self, request: ChatRequest, caller: Caller) -> RenderedAnswer:
         """Answer whole. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain = resolve(request, self._config.deployments, self._config.fallbacks)
+        chain = resolve(request, self._config.deployments, self._config.routing.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold:
             served = await self._walk(run, hold, chain, partial(self._complete, request, run), lambda d: d.timeout_s)
@@ -101,7 +101,7 @@ class Completions:
 
     async def embed(self, request: EmbeddingRequest, caller: Caller) -> RenderedAnswer:
         """Give embeddings. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain = resolve(request, self._config.deployments, self._config.fallbacks)
+        chain = resolve(request, self._config.deployments, self._config.routing.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold:
             served = await self._walk(run, hold, chain, partial(self._embed, request, run), lambda d: d.timeout_s)
@@ -120,7 +120,7 @@ class Completions:
         `[DONE]` leaves after the spend event is acknowledged; a stream that can't be finished ends with an error
         event instead. Leaving early stops the upstream and records what was consumed.
         """
-        chain = resolve(request, self._config.deployments, self._config.fallbacks)
+        chain = resolve(request, self._config.deployments, self._config.routing.fallbacks)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, chain) as hold, AsyncExitStack() as connection:
             opening = partial(self._open, request, run, connection)

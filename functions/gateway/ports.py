@@ -27,7 +27,9 @@ class Deployment:
     """One configured provider + model + credentials. Several may share a `group`, the alias clients ask for.
 
     Timeouts are in seconds: `timeout_s` bounds a whole non-streamed attempt, `first_token_timeout_s` the wait for
-    a stream's first content, `idle_timeout_s` each silence after it.
+    a stream's first content, `idle_timeout_s` each silence after it. Of a group, those of the lowest `order` are asked
+    first; `weight`, or else `rpm`, or else `tpm`, is a share of its traffic. `allowed_fails` is how many failures in a
+    minute it may have before it is rested for `cooldown_s`; `None`: the rule of `health.py`.
     """
 
     model_id: str
@@ -40,11 +42,40 @@ class Deployment:
     timeout_s: float
     first_token_timeout_s: float
     idle_timeout_s: float
+    order: int = 0
+    weight: float | None = None
+    rpm: int | None = None  # requests and tokens a minute that it may be asked
+    tpm: int | None = None
+    max_parallel_requests: int | None = None
+    num_retries: int | None = None  # instead of the router's
+    allowed_fails: int | None = None
+    cooldown_s: float = 5  # 0: it is never rested
 
     @property
     def name(self) -> str:
         """`provider/upstream_model`, as LiteLLM writes it."""
         return f"{self.provider}/{self.upstream_model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How a request wants to be routed, where it says so, instead of as configured. Times are in seconds.
+
+    The three chains: aliases to ask after the request's own has failed, found the input too long, or refused the
+    content. `timeout_s` bounds a whole attempt, `stream_timeout_s` each silence of a streamed one, `request_timeout_s`
+    the request over all its attempts.
+    """
+
+    fallbacks: tuple[str, ...] | None = None
+    context_window_fallbacks: tuple[str, ...] | None = None
+    content_policy_fallbacks: tuple[str, ...] | None = None
+    num_retries: int | None = None
+    timeout_s: float | None = None
+    stream_timeout_s: float | None = None
+    request_timeout_s: float | None = None
+
+
+AS_CONFIGURED = Wishes()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +91,7 @@ class ChatRequest:
     is_stream: bool
     wants_usage: bool  # stream_options.include_usage
     drop_params: bool = True
-    fallbacks: tuple[str, ...] | None = None  # the request's own, instead of the configured ones
+    wishes: Wishes = AS_CONFIGURED
     legacy_body: Mapping[str, Any] | None = None  # as it came, where `body` has its `functions` as `tools`
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -79,7 +110,7 @@ class EmbeddingRequest:
     alias: str
     body: Mapping[str, Any]
     drop_params: bool = True
-    fallbacks: tuple[str, ...] | None = None
+    wishes: Wishes = AS_CONFIGURED
 
     mode: ClassVar[Mode] = "embedding"
     is_stream: ClassVar[bool] = False

@@ -1,46 +1,16 @@
-"""Which deployments a request may use, what an upstream's error means, and the walk along the chain."""
+"""Which deployments a request may use, and the walk along the chain."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Generic, TypeVar
 
 from events.spend import Attempt
 from functions.gateway.errors import AllModelsFailed, BadRequest, ModelNotFound, UpstreamError
 from functions.gateway.ports import Deployment, Request
+from functions.gateway.verdicts import Verdict, judge
 
 T = TypeVar("T")
-
-
-class Verdict(Enum):
-    """What an upstream's error means for the request."""
-
-    FALL_BACK = "this deployment can't serve the request now: ask the next"
-    CLIENT_FAULT = "the request itself is at fault: its sender must change it"
-
-
-_CLIENT_FAULT_STATUSES = frozenset({400, 413, 415, 422})
-_OURS_DESPITE_400 = (
-    "api_key_invalid",  # Google answers 400 to a bad key
-    "failed_precondition",  # Google: location not supported, billing off
-    "model_not_found",
-    "organization must be verified",  # OpenAI
-    "credit balance",  # Anthropic's billing errors are 400 invalid_request_error
-    "usage limits",
-)
-
-
-def judge(error: UpstreamError) -> Verdict:
-    """Decide by status first; a 400 that is about our account, not about the request, falls back.
-
-    Sources: https://platform.claude.com/docs/en/api/errors, https://platform.openai.com/docs/guides/error-codes,
-    https://ai.google.dev/gemini-api/docs/troubleshooting, and the answers themselves.
-    """
-    said = f"{error.kind} {error.code} {error.message}".lower()
-    if error.status in _CLIENT_FAULT_STATUSES and not any(words in said for words in _OURS_DESPITE_400):
-        return Verdict.CLIENT_FAULT
-    return Verdict.FALL_BACK
 
 
 def resolve(
@@ -50,7 +20,7 @@ def resolve(
 
     Raises `ModelNotFound`, or `BadRequest` for a model of another mode.
     """
-    following = request.fallbacks if request.fallbacks is not None else fallbacks.get(request.alias, ())
+    following = request.wishes.fallbacks if request.wishes.fallbacks is not None else fallbacks.get(request.alias, ())
     groups = dict.fromkeys((request.alias, *following))
     for group in groups:
         if group not in deployments:

@@ -13,7 +13,7 @@ from functions.gateway.checks import check_messages, check_tools
 from functions.gateway.errors import GatewayError
 from functions.gateway.exact_json import write_json
 from functions.gateway.legacy import is_legacy, modern, put_legacy
-from functions.gateway.ports import PASSED_HEADERS, Answer, ChatRequest, Chunk, EmbeddingRequest, Embeddings
+from functions.gateway.ports import PASSED_HEADERS, Answer, ChatRequest, Chunk, EmbeddingRequest, Embeddings, Wishes
 from functions.gateway.shapes import read_chat_body, read_embedding_body
 
 DONE = b"data: [DONE]\n\n"
@@ -40,7 +40,7 @@ def parse_chat_request(
         is_stream=bool(body.get("stream")),
         wants_usage=bool(stream_options.get("include_usage")),
         drop_params=drop_params,
-        fallbacks=_own_fallbacks(body),
+        wishes=Wishes(fallbacks=_own_fallbacks(body)),
         legacy_body=kept if has_legacy else None,
         headers={name: headers[name] for name in PASSED_HEADERS if name in headers},
     )
@@ -53,7 +53,7 @@ def parse_embedding_request(raw: bytes, *, drop_params: bool) -> EmbeddingReques
         alias=body["model"],
         body=_without_own_fields(body),
         drop_params=drop_params,
-        fallbacks=_own_fallbacks(body),
+        wishes=Wishes(fallbacks=_own_fallbacks(body)),
     )
 
 

@@ -15,6 +15,7 @@ from events.spend import CompletionFailed, Scopes, Usage
 from functions.gateway.config import Config
 from functions.gateway.errors import AllModelsFailed, BadRequest, StoreUnavailable, UpstreamError
 from functions.gateway.pipeline import Completions
+from functions.gateway.policy import RoutingPolicy
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
 from functions.gateway.run import Caller
 from functions.surface.chat import ChatEndpoint
@@ -84,7 +85,7 @@ class Bench:
         self.config = Config(
             catalog_version="2026-11-23",
             deployments=groups,
-            fallbacks={"claude-sonnet": ("gpt-4o",)},
+            routing=RoutingPolicy(fallbacks={"claude-sonnet": ("gpt-4o",)}),
             drop_params=True,
             budget=None,
             budget_exceeded_status=429,

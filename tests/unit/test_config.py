@@ -29,7 +29,7 @@ def with_model(**params: Any) -> dict[str, Any]:
 def test_the_shipped_file_serves_the_chain_with_ten_dollars_a_day() -> None:
     config = parse(yaml.safe_load(SHIPPED.read_text()))
 
-    assert config.fallbacks["claude-sonnet"] == ("gpt-4o", "gemini-pro")
+    assert config.routing.fallbacks["claude-sonnet"] == ("gpt-4o", "gemini-pro")
     assert config.budget is not None
     assert (config.budget.max_budget, config.budget.duration) == (nano_usd(10), "1d")
     assert config.budget.thresholds == (50, 80, 95, 100)

@@ -10,7 +10,8 @@ import pytest
 from events.spend import Attempt
 from functions.gateway.errors import AllModelsFailed, BadRequest, ModelNotFound, UpstreamError
 from functions.gateway.ports import Deployment
-from functions.gateway.routing import Verdict, judge, resolve, walk_chain
+from functions.gateway.routing import resolve, walk_chain
+from functions.gateway.verdicts import Verdict, judge
 from tests.builders import chat_request, deployment
 
 SONNET = deployment("anthropic", "claude-sonnet-4-6", group="claude-sonnet")

@@ -111,12 +111,12 @@ def test_an_unknown_parameter_passes_through() -> None:
 def test_the_gateways_own_fields_stay_here() -> None:
     request = parse(asking(fallbacks=["gemini-pro"]))
 
-    assert request.fallbacks == ("gemini-pro",)
+    assert request.wishes.fallbacks == ("gemini-pro",)
     assert "fallbacks" not in request.body
 
 
 def test_fallbacks_can_be_switched_off() -> None:
-    assert parse(asking(disable_fallbacks=True)).fallbacks == ()
+    assert parse(asking(disable_fallbacks=True)).wishes.fallbacks == ()
 
 
 @pytest.mark.parametrize(
