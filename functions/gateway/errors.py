@@ -16,6 +16,7 @@ GatewayError                    has `status`, `code`; its message tells the call
 UpstreamError                   a provider refused or fell silent; never leaves `gateway/`
 """
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -134,10 +135,12 @@ class AllModelsFailed(GatewayError):
     type = "all_models_failed"
     code = "all_models_failed"
 
-    def __init__(self, attempts: Sequence[Attempt]) -> None:
+    def __init__(self, attempts: Sequence[Attempt], *, retry_after_s: float | None = None) -> None:
         asked = attempts_header(attempts)
         super().__init__(f"No model of the fallback chain answered ({asked}). Try again shortly.")
         self.headers = {"x-gateway-attempts": asked}
+        if retry_after_s is not None:
+            self.headers["retry-after"] = str(math.ceil(retry_after_s))
         self.details = _details(attempts)
 
 
@@ -175,7 +178,8 @@ class UpstreamError(Exception):
 
     `status` is its HTTP status or one of `Attempt.status`'s words; `kind`, `code` and `param` are the error's own
     type, code and parameter, lower case as sent, where the body has them; `message` is the provider's own
-    text, shortened. `retry_after_s` is its wish, if it had one.
+    text, shortened. `retry_after_s` is its wish, if it had one; `is_lasting` says of a limit that it will not have
+    passed in a request's time whatever the wish says, such as a day's quota.
     """
 
     def __init__(
@@ -187,6 +191,7 @@ class UpstreamError(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after_s: float | None = None,
+        is_lasting: bool = False,
     ) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
@@ -195,3 +200,4 @@ class UpstreamError(Exception):
         self.code = code
         self.param = param
         self.retry_after_s = retry_after_s
+        self.is_lasting = is_lasting

@@ -11,27 +11,18 @@ import httpx2
 from functions.gateway.errors import UpstreamError
 from functions.gateway.exact_json import read_json
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
-from functions.providers.refusals import is_error, refused_in_band, unreadable
+from functions.providers.event_reader import DONE, MALFORMED, EventReader, StreamDecoder
+from functions.providers.refusals import error_in, is_error, refused_in_band, unreadable
 from functions.providers.sse import DataFramer
 
-_DONE = b"[DONE]"
 _CONNECT_S = 5
 _POOL_S = 5
 _WRITE_S = 30
+_AFTER_THE_END_S = 2  # for what may still come when an answer is whole: its usage, [DONE]
 _LIMITS = httpx2.Limits(max_connections=2000, max_keepalive_connections=200, keepalive_expiry=60)
 
 
 HeadersOf = Callable[[ChatRequest, Mapping[str, Any]], Mapping[str, str]]
-
-
-class StreamDecoder(Protocol):
-    """Turns one stream's events into chunks. `is_complete` once the provider's own end of stream was seen."""
-
-    is_complete: bool
-
-    def decode(self, event: dict[str, Any]) -> list[Chunk]:
-        """Give the chunks that an event stands for."""
-        ...
 
 
 class Wire(Protocol):
@@ -95,10 +86,11 @@ class ProviderUpstream:
         """Answer in chunks."""
         patience = max(deployment.first_token_timeout_s, deployment.idle_timeout_s)
         async with self._sent(request, deployment, patience) as response:
-            if "text/event-stream" not in response.headers.get("content-type", ""):
+            if "text/event-stream" not in response.headers.get("content-type", "").lower():
                 with transport_failures("connection_error"):
                     raise no_stream(await response.aread())
-            async with aclosing(self._chunks(response, deployment)) as chunks:
+            reader = EventReader(self._wire.stream_decoder(), has_one_choice=request.body.get("n") in (None, 1))
+            async with aclosing(_chunks(response, reader, deployment.idle_timeout_s)) as chunks:
                 yield chunks
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
@@ -119,24 +111,6 @@ class ProviderUpstream:
         stream = request.is_stream
         async with sent(self._client, body, deployment, is_stream=stream, read_s=read_s, headers=headers) as response:
             yield response
-
-    async def _chunks(self, response: httpx2.Response, deployment: Deployment) -> AsyncGenerator[Chunk]:
-        """Give the chunks. After the first content only what a chunk carries ends a silence: a ping carries nothing."""
-        framer, decoder = DataFramer(), self._wire.stream_decoder()
-        clock = asyncio.get_running_loop().time
-        silent_until: float | None = None
-        pieces = response.aiter_bytes()
-        while (piece := await _next(pieces, silent_until)) is not None:
-            for data in framer.feed(piece):
-                for chunk in _decoded(decoder, data):
-                    yield chunk
-                    if chunk.has_content or (chunk.usage and silent_until):
-                        silent_until = clock() + deployment.idle_timeout_s
-        for data in filter(_is_whole, framer.end()):
-            for chunk in _decoded(decoder, data):
-                yield chunk
-        if not decoder.is_complete:
-            raise UpstreamError("broken_stream", "the stream ended before its end")
 
 
 def require_key(deployment: Deployment) -> None:
@@ -165,26 +139,83 @@ async def sent(
         await response.aclose()
 
 
-async def _next(pieces: AsyncIterator[bytes], until: float | None) -> bytes | None:
-    with transport_failures("broken_stream"):
-        async with asyncio.timeout_at(until):
-            return await anext(pieces, None)
+class _Patience:
+    """Until when a stream may be silent: before its first content the transport's own bound holds.
+
+    After that only what a chunk carries ends a silence: a ping carries nothing. Times are those of the loop's clock.
+    """
+
+    def __init__(self, idle_timeout_s: float) -> None:
+        self.until: float | None = None
+        self._idle_timeout_s = idle_timeout_s
+        self._clock = asyncio.get_running_loop().time
+        self._has_ended = False
+
+    def follow(self, chunk: Chunk) -> None:
+        """A chunk has come, and is delivered."""
+        if (chunk.has_content or (chunk.usage and self.until)) and not self._has_ended:
+            self.until = self._clock() + self._idle_timeout_s
+
+    def follow_end(self, *, has_ended: bool) -> None:
+        """An event has come that may be the answer's end, or show that an earlier one was not."""
+        if has_ended != self._has_ended:
+            self._has_ended = has_ended
+            left_s = min(_AFTER_THE_END_S, self._idle_timeout_s) if has_ended else self._idle_timeout_s
+            self.until = self._clock() + left_s
+
+
+async def _chunks(response: httpx2.Response, reader: EventReader, idle_timeout_s: float) -> AsyncGenerator[Chunk]:
+    """Give the chunks of a stream. Raises `UpstreamError` where it doesn't come to its end."""
+    framer, patience = DataFramer(), _Patience(idle_timeout_s)
+    pieces = response.aiter_bytes()
+    while (piece := await _next(pieces, patience.until, framer, reader)) is not None:
+        for data in framer.feed(piece):
+            for chunk in reader.read(data):
+                yield chunk
+                patience.follow(chunk)
+            patience.follow_end(has_ended=reader.has_ended)
+    for data in filter(_is_whole, framer.end()):
+        for chunk in reader.read(data):
+            yield chunk
+    if failure := _failure_in(framer.stray):
+        raise failure
+    if not reader.is_complete:
+        raise UpstreamError("broken_stream", "the stream ended before its end")
+
+
+async def _next(
+    pieces: AsyncIterator[bytes], until: float | None, framer: DataFramer, reader: EventReader
+) -> bytes | None:
+    """Wait for the next bytes. Once the answer is whole, a silence or a broken connection is the end like any other."""
+    try:
+        with transport_failures("broken_stream"):
+            async with asyncio.timeout_at(until):
+                return await anext(pieces, None)
+    except UpstreamError as failure:
+        if reader.has_ended:
+            return None
+        raise _failure_in(framer.stray) or failure from failure.__cause__
+
+
+def _failure_in(stray: bytes) -> UpstreamError | None:
+    """Describe the error that came without being an event, even if it was cut off."""
+    if (error := error_in(stray)) is not None:
+        return error
+    is_cut_off = stray.lstrip().startswith((b"{", b"[")) and not _is_json(stray)
+    return UpstreamError("broken_stream", f"the stream broke off: {stray[:100]!r}") if is_cut_off else None
 
 
 def _is_whole(data: bytes) -> bool:
     """Say whether the last event came whole: what is cut off is no JSON."""
+    return data == DONE or (data.lstrip().startswith(b"{") and _is_json(data))
+
+
+def _is_json(data: bytes) -> bool:
     try:
-        return data == _DONE or isinstance(read_json(data), dict)
+        read_json(data)
     except ValueError:
         return False
-
-
-def _decoded(decoder: StreamDecoder, data: bytes) -> list[Chunk]:
-    if not data.strip():  # some servers keep the connection alive with these
-        return []
-    event = {"type": "[DONE]"} if data == _DONE else json_object(data)
-    with malformed_answers():
-        return decoder.decode(event)
+    return True
 
 
 def json_object(content: bytes) -> dict[str, Any]:
@@ -214,7 +245,7 @@ def malformed_answers() -> Generator[None]:
     """Give an answer that lacks what its wire promises the shape of a failure."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except MALFORMED as error:
         raise UpstreamError("invalid_response", f"the answer is malformed: {error!r}") from error
 
 

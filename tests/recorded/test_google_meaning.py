@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from functions.gateway.run import Run
+from functions.gateway.run import OpenAttempt
 from functions.gateway.wire import ChunkRenderer, render_answer
 from functions.providers.google import google_upstream
 from functions.providers.upstream import ProviderUpstream
-from tests.builders import CALLER, chat_request, deployment
+from tests.builders import chat_request, deployment
 from tests.recorded.google_reading import read_events, read_usage, shown_choice, shown_usage
 from tests.recorded.replay import ReplayingProvider
 from tests.recorded.stock_client import read_stream
@@ -55,13 +55,13 @@ async def _whole(upstream: ProviderUpstream) -> dict[str, Any]:
 
 async def _added_up(upstream: ProviderUpstream) -> dict[str, Any]:
     """Give what the stock client makes of a stream, with its usage."""
-    run = Run(chat_request(stream=True), CALLER, started=0)
+    attempt = OpenAttempt(deployment(), chat_request(stream=True), started=0)
     renderer = ChunkRenderer(model="gemini", fallback_id="chatcmpl-1", created=1, wants_usage=True)
     events: list[bytes] = []
     for chunk in await _chunks(upstream):
-        run.follow(chunk)
+        attempt.follow(chunk)
         events.append(renderer.render(chunk))
-    events.append(renderer.render_usage(run.usage, run.usage_details))
+    events.append(renderer.render_usage(attempt.final_usage, attempt.usage_details))
     return read_stream(filter(None, events), also=ALSO).to_dict()
 
 

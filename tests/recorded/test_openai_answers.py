@@ -8,7 +8,7 @@ from typing import Any
 
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Answer, Chunk
-from functions.gateway.run import Run
+from functions.gateway.run import OpenAttempt
 from functions.gateway.wire import ChunkRenderer, render_answer, render_embeddings
 from functions.providers.openai import OpenAIWire, openai_embedder, openai_upstream
 from functions.providers.openai.embeddings import OpenAIEmbeddings
@@ -54,12 +54,12 @@ async def ask_for_stream(exchange: Exchange) -> list[Chunk]:
 def rendered(chunks: list[Chunk], *, is_legacy: bool = False) -> Iterator[bytes]:
     """What a client gets that asked for usage."""
     renderer = ChunkRenderer(model="gpt-4o", fallback_id="chatcmpl-0", created=1, wants_usage=True, is_legacy=is_legacy)
-    run = Run(builders.chat_request(stream=True), builders.CALLER, started=0)
+    attempt = OpenAttempt(builders.deployment(), builders.chat_request(stream=True), started=0)
     for chunk in chunks:
-        run.follow(chunk)
+        attempt.follow(chunk)
         if event := renderer.render(chunk):
             yield event
-    yield renderer.render_usage(run.usage, run.usage_details)
+    yield renderer.render_usage(attempt.final_usage, attempt.usage_details)
 
 
 def events_of(exchange: Exchange) -> list[dict[str, Any]]:

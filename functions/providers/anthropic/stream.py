@@ -143,7 +143,7 @@ class AnthropicStream:
         self._has_ended = True
         blocks = [block.whole() for _, block in sorted(self._blocks.items())]
         stop_reason = self._message.get("stop_reason")
-        refuse_nothing(stop_reason, is_empty=not blocks)
+        refuse_nothing(stop_reason, blocks)
         fields = extensions_of(blocks, said_of(self._message, self._usage))
         if not self._has_text and not self._calls:
             fields["content"] = ""

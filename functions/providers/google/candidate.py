@@ -15,6 +15,7 @@ from functions.providers.google.partial_call import PartialCall, is_piece
 from functions.providers.google.signatures import FIELD, signed_id
 
 _HANDLED = frozenset({"content", "finishReason", "index", "logprobsResult"})
+_NOTHING = {"text": ""}
 _UPPER = re.compile(r"(?<!^)(?=[A-Z])")
 # What an entry of OpenAI's says of such a part; whatever else the part says becomes a mark that names the entry.
 _SAID = {
@@ -32,12 +33,14 @@ class CandidateReader:
     """Reads a candidate's events in order. Each entry of a delta's lists has the `index` that puts it in its place.
 
     Metadata is given once, with the finish reason. `new_call_id` names calls that their model left without an id.
-    Once it `has_ended`, it `is_void` where the model has stopped without any part.
+    Once it `has_ended`, it `is_void` where the model has stopped without any part, and `is_blank` where no part says
+    anything.
     """
 
     def __init__(self, index: int, new_call_id: Callable[[], str]) -> None:
         self.has_ended = False
         self.is_void = False
+        self.is_blank = False
         self._index = index
         self._new_call_id = new_call_id
         self._texts: list[str] = []
@@ -45,6 +48,7 @@ class CandidateReader:
         self._thought_at = 0
         self._counts: dict[str, int] = {}
         self._is_empty = True
+        self._says_nothing = True
         self._is_thinking = False
         self._metadata: dict[str, Any] = {}
         self._partial: PartialCall | None = None
@@ -76,7 +80,9 @@ class CandidateReader:
     def _end(self, reason: str, message: str | None, delta: dict[str, Any]) -> str:
         self._close_partial(delta)
         finish = finish_reason(reason, message, has_calls="tool_calls" in self._counts)
-        self.has_ended, self.is_void = True, finish == "stop" and self._is_empty
+        self.has_ended = True
+        self.is_void = finish == "stop" and self._is_empty
+        self.is_blank = finish == "stop" and self._says_nothing
         fields = self._metadata if is_ordinary(reason) else {"native_finish_reason": reason, **self._metadata}
         fresh = {name: value for name, value in fields.items() if name not in self._counts}
         self._counts |= dict.fromkeys(fresh, 1)
@@ -89,6 +95,8 @@ class CandidateReader:
     def _add(self, part: Mapping[str, Any], delta: dict[str, Any]) -> None:
         self._is_empty = False
         part = _present(part)
+        if part != _NOTHING:
+            self._says_nothing = False
         if self._partial and "functionCall" not in part:
             self._close_partial(delta)
         if "text" in part:

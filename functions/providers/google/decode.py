@@ -4,7 +4,7 @@ Source: https://ai.google.dev/api/generate-content#v1beta.GenerateContentRespons
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ def decode_answer(body: Mapping[str, Any], new_call_id: Callable[[], str]) -> An
     candidates: list[dict[str, Any]] = body.get("candidates") or blocked_prompt(body)
     readers = [(CandidateReader(index, new_call_id), candidate) for index, candidate in placed(candidates)]
     choices = [_choice(reader, candidate, metadata_of(body)) for reader, candidate in readers]
-    refuse_void([reader for reader, _ in readers])
+    refuse_void([reader for reader, _ in readers], body.get("usageMetadata"))
     return Answer(
         choices=choices,
         usage=usage_of(body.get("usageMetadata"), searches_in(candidates)),
@@ -56,9 +56,13 @@ def placed(candidates: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[s
     return [(next(free) if index is None else index, candidate) for index, candidate in given]
 
 
-def refuse_void(readers: Iterable[CandidateReader]) -> None:
-    """Raise `UpstreamError` where no candidate has a place for content. One that has it passes, even if it is empty."""
-    if all(reader.is_void for reader in readers):
+def refuse_void(readers: Collection[CandidateReader], usage: Mapping[str, Any] | None) -> None:
+    """Raise `UpstreamError` where no candidate says anything, unless one has a place for it, and its tokens count.
+
+    Gemini was seen to stop with an empty text that is counted as no tokens; another sample is often good.
+    """
+    has_written = bool((usage or {}).get("candidatesTokenCount"))
+    if all(reader.is_void or (reader.is_blank and not has_written) for reader in readers):
         raise UpstreamError("invalid_response", "an answer without content")
 
 

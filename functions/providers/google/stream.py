@@ -33,7 +33,7 @@ class GoogleStream:
         choices = [self._reader(index).read(candidate) for index, candidate in placed(candidates)]
         self.is_complete = bool(self._readers) and all(reader.has_ended for reader in self._readers.values())
         if self.is_complete:
-            refuse_void(self._readers.values())
+            refuse_void(self._readers.values(), event.get("usageMetadata"))
         self._searches = max(self._searches, searches_in(candidates))  # the metadata comes whole, if more than once
         return [
             Chunk(

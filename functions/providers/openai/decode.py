@@ -13,8 +13,15 @@ from functions.gateway.exact_json import write_json
 from functions.gateway.ports import Answer
 from functions.providers.calls import new_call_id
 from functions.providers.counts import NoCount, count
+from functions.providers.refusals import is_error, refused_in_band
 
 FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+# An answer that its server gave up, under a 200: OpenRouter and Mistral, vLLM and SGLang, DeepSeek.
+_FAILURES: Mapping[str, int | str] = {
+    "error": "invalid_response",
+    "abort": "invalid_response",
+    "insufficient_system_resource": 503,
+}
 _END_OF_TIME = 2**53
 _OWN_FIELDS = frozenset({"id", "object", "created", "model", "choices", "usage"})
 
@@ -130,6 +137,14 @@ def finish_reason(reason: Any, said: dict[str, Any], *, has_calls: bool) -> str:
     return "tool_calls" if has_calls else "stop"
 
 
+def refuse_failure(choice: Mapping[str, Any]) -> None:
+    """Raise `UpstreamError` for a choice that ended in a failure, with the error that stands in it, if one does."""
+    reason: Any = choice.get("finish_reason")
+    if reason in _FAILURES:
+        failed = UpstreamError(_FAILURES[reason], f"the server ended its answer with {reason!r}")
+        raise refused_in_band(choice) if is_error(choice) else failed
+
+
 def _thought(part: Mapping[str, Any]) -> str:
     thinking: Any = part.get("thinking") or ""
     if isinstance(thinking, str):
@@ -138,6 +153,7 @@ def _thought(part: Mapping[str, Any]) -> str:
 
 
 def _choice(position: int, choice: dict[str, Any]) -> dict[str, Any]:
+    refuse_failure(choice)
     message: dict[str, Any] = choice["message"]
     message["role"] = "assistant"
     message.setdefault("content", None)

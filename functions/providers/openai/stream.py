@@ -15,6 +15,7 @@ from functions.providers.openai.decode import (
     finish_reason,
     name_of,
     put_text,
+    refuse_failure,
     usage_details,
     usage_of,
 )
@@ -124,5 +125,6 @@ class OpenAIStream:
         if reason is not None:
             self._open.discard(index)
             if reason not in FINISH_REASONS:
+                refuse_failure(choice)
                 reason = finish_reason(reason, delta, has_calls=any(choice == index for choice, _ in self._calls))
         choice["finish_reason"] = reason

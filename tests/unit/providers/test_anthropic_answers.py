@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from functions.gateway.errors import UpstreamError
+from functions.gateway.verdicts import Verdict, judge
 from functions.gateway.wire import render_answer
 from functions.providers.anthropic.decode import decode_answer
 from functions.providers.anthropic.stream import AnthropicStream
@@ -126,8 +127,10 @@ def test_an_answer_of_nothing_has_an_empty_text() -> None:
 
 
 def test_a_window_that_was_full_before_a_word_is_no_answer() -> None:
-    with pytest.raises(UpstreamError, match="context window"):
-        said(stop_reason="model_context_window_exceeded")
+    for blocks in ((), ({"type": "text", "text": ""},)):
+        with pytest.raises(UpstreamError) as full:
+            said(*blocks, stop_reason="model_context_window_exceeded")
+        assert judge(full.value) is Verdict.CONTEXT_WINDOW
 
 
 def test_the_answer_that_was_a_tools_input_is_the_text() -> None:

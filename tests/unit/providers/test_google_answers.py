@@ -200,8 +200,20 @@ def test_thinking_that_took_all_tokens_is_an_answer_that_was_cut_off() -> None:
     assert (choice["finish_reason"], choice["message"]["content"]) == ("length", None)
 
 
-def test_a_text_that_is_empty_is_an_answer() -> None:
-    assert choice_of(response({"text": ""}))["message"]["content"] == ""
+def test_a_text_that_is_empty_is_an_answer_where_it_counts() -> None:
+    counted = response({"text": ""}) | {"usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 1}}
+
+    assert choice_of(counted)["message"]["content"] == ""
+
+
+def test_an_empty_text_that_counts_as_no_tokens_is_no_answer() -> None:
+    for metadata in (None, {"promptTokenCount": 3, "totalTokenCount": 3}):
+        with pytest.raises(UpstreamError, match="invalid_response: an answer without content"):
+            choice_of(response({"text": ""}) | {"usageMetadata": metadata})
+
+
+def test_a_signature_with_an_empty_text_says_something() -> None:
+    assert choice_of(response({"text": "", "thoughtSignature": "abc"}))["message"]["content"] == ""
 
 
 def test_a_blocked_prompt_is_a_filtered_answer() -> None:

@@ -123,6 +123,24 @@ def test_a_finish_reason_that_is_none_of_openais_is_an_ordinary_end(reason: Any)
     assert decoded(finish_reason=reason).choices[0]["finish_reason"] == "stop"
 
 
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [("error", "invalid_response"), ("abort", "invalid_response"), ("insufficient_system_resource", 503)],
+)
+def test_an_answer_that_its_server_gave_up_is_none(reason: str, status: int | str) -> None:
+    with pytest.raises(UpstreamError) as whole_one:
+        decoded(finish_reason=reason)
+    with pytest.raises(UpstreamError) as streamed:
+        run(delta("Hel"), delta(finish=reason))
+
+    assert (whole_one.value.status, streamed.value.status) == (status, status)
+
+
+def test_the_error_inside_a_choice_says_why_it_was_given_up() -> None:
+    with pytest.raises(UpstreamError, match="429: too many"):
+        decoded(finish_reason="error", error={"code": 429, "message": "too many"})
+
+
 def test_a_new_finish_reason_is_kept_beside_the_message() -> None:
     answer = decoded(finish_reason="ran_dry")
 

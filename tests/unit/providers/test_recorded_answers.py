@@ -20,6 +20,7 @@ APIS = {"messages", "chat.completions", "generateContent", "streamGenerateConten
 FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter", "function_call"}
 # Recorded answers that are none: the model failed to write a call, or nothing came of it.
 FAILED = {"UNEXPECTED_TOOL_CALL", "MALFORMED_FUNCTION_CALL", "OTHER"}
+EMPTY = '"parts": [{"text": ""}], "role": "model"}, "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount"'
 
 
 def exchanges(cassettes: Path, provider: str, *, stream: bool) -> Iterator[dict[str, Any]]:
@@ -32,7 +33,7 @@ def exchanges(cassettes: Path, provider: str, *, stream: bool) -> Iterator[dict[
 
 def _has_failed(response: dict[str, Any]) -> bool:
     said = json.dumps(response)
-    return any(f'"finishReason": "{reason}"' in said for reason in FAILED)
+    return EMPTY in said or any(f'"finishReason": "{reason}"' in said for reason in FAILED)
 
 
 def events_of(response: dict[str, Any]) -> list[dict[str, Any]]:

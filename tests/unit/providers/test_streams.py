@@ -1,10 +1,14 @@
 """From the bytes of a stream to its chunks, as networks and servers cut and end them."""
 
+import re
 import time
+from itertools import pairwise
 from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Chunk
@@ -106,6 +110,40 @@ def test_events_are_the_same_wherever_the_network_cuts(size: int) -> None:
 
     pieces = (content[start : start + size] for start in range(0, len(content), size))
     assert [data for piece in pieces for data in framer.feed(piece)] == [b"a\nb", b"\xc3\xa9"]
+
+
+@given(
+    st.lists(st.sampled_from([b"data: a", b"data:b", b": c", b"x", b"\n", b"\r", b"\r\n", b"\n\n"])).map(b"".join),
+    st.lists(st.integers(0, 40)),
+)
+def test_events_are_those_of_the_standard_wherever_the_network_cuts(content: bytes, cuts: list[int]) -> None:
+    framer, bounds = DataFramer(), sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
+
+    framed = [data for start, end in pairwise(bounds) for data in framer.feed(content[start:end])]
+
+    assert framed + framer.end() == standard_events(content + b"\n\n")
+
+
+def standard_events(content: bytes) -> list[bytes]:
+    """Give the data of whole events, by the standard's own rule: a line ends in CRLF, LF or CR."""
+    blocks = re.split(rb"\n\n+", re.sub(rb"\r\n|\r", b"\n", content))
+    fields = [re.findall(rb"^data: ?(.*)$", block, re.MULTILINE) for block in blocks]
+    return [b"\n".join(data) for data in fields if data]
+
+
+def test_what_is_no_field_is_kept_apart() -> None:
+    framer = DataFramer()
+
+    assert framer.feed(b'event: x\nid: 1\nretry: 5\n: hi\n{\n  "error": 1\r\n}\ndata: a\n\n') == [b"a"]
+    assert framer.stray == b'{\n  "error": 1\n}'
+
+
+def test_of_much_that_is_no_field_the_beginning_is_kept() -> None:
+    framer = DataFramer()
+    for _ in range(1000):
+        framer.feed(b"x" * 1000 + b"\n")
+
+    assert len(framer.stray) < 70_000
 
 
 def test_a_long_line_in_many_pieces_takes_no_longer_than_its_length() -> None:
