@@ -1,17 +1,18 @@
 """The configuration, resolved: what the file says, checked against the catalog, the environment and itself."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from events.budget import Budget
 from events.money import nano_usd
-from functions.gateway.catalog import Catalog, Model, Prices
+from functions.gateway.catalog import Catalog, Model
+from functions.gateway.configured_chains import chains_of, faults_of_chains
+from functions.gateway.known_models import UnknownModel, known_model
 from functions.gateway.policy import RoutingPolicy
 from functions.gateway.ports import Deployment
 from functions.gateway.settings import (
@@ -20,13 +21,18 @@ from functions.gateway.settings import (
     LitellmParams,
     ModelEntry,
     Path,
-    RouterSettings,
+    Resilience,
     faults_of,
     path_of,
 )
+from functions.gateway.timeouts import timeouts_of
 
 GLOBAL_BUDGET = "global"
-_PER_1M = 1_000_000
+T = TypeVar("T")
+
+_COOLDOWN_S = 5
+_NUM_RETRIES = 2
+_LAST = 2**31 - 1  # the order of a deployment without one: LiteLLM asks those with one before it
 _NO_KEY = "none"  # the SDK wants one, servers without keys pass over it
 _VARIABLE = re.compile(r"os\.environ/([A-Za-z_][A-Za-z0-9_]*)")
 _LIKE_A_VARIABLE = re.compile(r"os\.environ\b")
@@ -49,7 +55,7 @@ class Config:
     """What the file means, with the catalog and the environment."""
 
     catalog_version: str
-    deployments: Mapping[str, tuple[Deployment, ...]]  # by group, in the file's order
+    deployments: Mapping[str, tuple[Deployment, ...]]  # by alias, in the file's order
     routing: RoutingPolicy
     drop_params: bool
     budget: Budget | None
@@ -81,7 +87,7 @@ def parse_config(
     return Config(
         catalog_version=catalog.version,
         deployments=deployments,
-        routing=RoutingPolicy(fallbacks=_fallbacks(file, deployments)),
+        routing=_routing(file, deployments),
         drop_params=file.litellm_settings.drop_params,
         budget=_budget(file),
         budget_exceeded_status=file.litellm_settings.budget_exceeded_status_code,
@@ -165,36 +171,74 @@ def _made_up(params: LitellmParams, sandbox: Mapping[str, Credentials]) -> Crede
 def _deployments(
     file: GatewayFile, catalog: Catalog, reached: Sequence[Credentials]
 ) -> dict[str, tuple[Deployment, ...]]:
+    """Resolve the groups, and give each alias of a group the group's deployments."""
     groups: dict[str, tuple[Deployment, ...]] = {}
     ids: set[str] = set()
     for index, (entry, access) in enumerate(zip(file.model_list, reached, strict=True)):
         group = groups.get(entry.model_name, ())
         path = f"model_list[{index}]"
-        deployment = _deployment(entry, len(group), file.router_settings, catalog, access, path)
+        deployment = _deployment(entry, len(group), file, catalog, access, path)
         if deployment.model_id in ids:
             where = f"{path}.model_info.id"
             _refuse([f"{where}: {deployment.model_id!r} is an earlier deployment's id; write another one"])
         ids.add(deployment.model_id)
         groups[entry.model_name] = (*group, deployment)
-    return groups
+    aliases = file.router_settings.model_group_alias
+    if faults := list(_faults_of_aliases(aliases, groups)):
+        _refuse(faults)
+    return groups | {alias: tuple(replace(d, group=alias) for d in groups[name]) for alias, name in aliases.items()}
+
+
+def _faults_of_aliases(aliases: Mapping[str, str], groups: Collection[str]) -> Iterator[str]:
+    for alias, group in aliases.items():
+        path = f"router_settings.model_group_alias.{alias}"
+        if alias in groups:
+            yield f"{path}: is a model_name of model_list; write an alias that is none"
+        if group not in groups:
+            yield f"{path}: {group!r} is no model_name of model_list"
 
 
 def _deployment(
-    entry: ModelEntry, position: int, router: RouterSettings, catalog: Catalog, access: Credentials, path: str
+    entry: ModelEntry, position: int, file: GatewayFile, catalog: Catalog, access: Credentials, path: str
 ) -> Deployment:
-    params = entry.litellm_params
+    params, shared = entry.litellm_params, _resilience(file)
+    model = _model(entry, catalog, path)
+    timeouts = timeouts_of(params, file.router_settings, thinks_unasked=_thinks_unasked(params.provider, model))
     return Deployment(
         model_id=entry.model_info.id or f"{entry.model_name}-{position + 1}",
         group=entry.model_name,
         provider=params.provider,
         upstream_model=params.upstream_model,
-        model=_model(entry, catalog, path),
+        model=model,
         api_base=access.api_base,
         api_key=access.api_key,
-        timeout_s=params.timeout or router.timeout,
-        first_token_timeout_s=params.stream_timeout or router.stream_timeout,
-        idle_timeout_s=params.idle_timeout or router.idle_timeout,
+        timeout_s=timeouts.whole_s,
+        first_token_timeout_s=timeouts.first_token_s,
+        idle_timeout_s=timeouts.idle_s,
+        order=_LAST if params.order is None else params.order,
+        weight=params.weight,
+        rpm=params.rpm,
+        tpm=params.tpm,
+        max_parallel_requests=params.max_parallel_requests,
+        num_retries=_first(params.num_retries, params.max_retries),
+        allowed_fails=_first(params.allowed_fails, shared.allowed_fails),
+        cooldown_s=_cooldown_s(params, shared, is_disabled=file.router_settings.disable_cooldowns),
     )
+
+
+def _thinks_unasked(provider: str, model: Model) -> bool:
+    """Say whether a model thinks unless it is told not to; Claude does when asked, if it isn't one that always does."""
+    knows = model.capabilities
+    return knows.get("reasoning") is True and (provider != "anthropic" or knows.get("thinking_always_on") is True)
+
+
+def _cooldown_s(params: LitellmParams, shared: Resilience, *, is_disabled: bool) -> float:
+    given = _first(params.cooldown_time, shared.cooldown_time)
+    return 0 if is_disabled else _COOLDOWN_S if given is None else given
+
+
+def _first(one: T | None, other: T | None) -> T | None:
+    return other if one is None else one
 
 
 def _is_compatible_server(params: LitellmParams) -> bool:
@@ -206,51 +250,38 @@ def _is_compatible_server(params: LitellmParams) -> bool:
 
 
 def _model(entry: ModelEntry, catalog: Catalog, path: str) -> Model:
-    """Take the catalog's entry, or the file's own prices on top of it. Raises `ConfigError` without either."""
-    params = entry.litellm_params
-    model = catalog.models.get((params.provider, params.upstream_model))
-    mode = entry.model_info.mode or (model.mode if model else "chat")
-    if prices := _prices(params, mode):
-        model = replace(model or _unknown_model(params, prices), prices=prices, long_context=())
-    if model is None:
-        _refuse([
-            f"{path}.litellm_params.model: {params.model} has no known price; "
-            "add input_cost_per_token and output_cost_per_token (USD) beside it"
-        ])  # fmt: skip
-    return replace(model, mode=mode)
+    try:
+        return known_model(entry, catalog)
+    except UnknownModel as unknown:
+        _refuse([f"{path}.{unknown}"])
 
 
-def _prices(params: LitellmParams, mode: str) -> Prices | None:
-    """Give the file's own prices, if it has them; embeddings have no output."""
-    output = Decimal(0) if mode == "embedding" else params.output_cost_per_token
-    if params.input_cost_per_token is None or output is None:
-        return None
-    cached = params.cache_read_input_token_cost
-    return Prices(
-        input=params.input_cost_per_token * _PER_1M,
-        output=output * _PER_1M,
-        cache_read=None if cached is None else cached * _PER_1M,
+def _resilience(file: GatewayFile) -> Resilience:
+    """Give the router's settings, and LiteLLM's where the router has none."""
+    sections = (file.litellm_settings, file.router_settings)
+    given = {name: getattr(section, name) for section in sections for name in section.model_fields_set}
+    return Resilience(**{name: value for name, value in given.items() if name in Resilience.model_fields})
+
+
+def _routing(file: GatewayFile, names: Collection[str]) -> RoutingPolicy:
+    router, settings = file.router_settings, _resilience(file)
+    sections: dict[str, Resilience] = {"router_settings": router, "litellm_settings": file.litellm_settings}
+    if faults := [fault for path, section in sections.items() for fault in faults_of_chains(section, path, names)]:
+        _refuse(faults)
+    chains = chains_of(settings, router.model_group_alias)
+    return RoutingPolicy(
+        **chains._asdict(),
+        strategy=router.routing_strategy,
+        max_fallbacks=router.max_fallbacks,
+        num_retries=_NUM_RETRIES if settings.num_retries is None else settings.num_retries,
+        max_attempts=router.max_attempts,
+        shortest_wait_s=router.retry_after,
+        checks_context_window=router.enable_pre_call_checks,
+        continues_streams=router.continue_streams,
+        hedge_percentile=router.hedge_percentile,
+        latency_window_s=router.routing_strategy_args.ttl,
+        latency_buffer=router.routing_strategy_args.lowest_latency_buffer,
     )
-
-
-def _unknown_model(params: LitellmParams, prices: Prices) -> Model:
-    """Describe a model of which only the price is known; at an own address, its server knows what it takes."""
-    capabilities = {"compatible_server": True} if params.api_base else {}
-    return Model(upstream_model=params.upstream_model, prices=prices, capabilities=capabilities)
-
-
-def _fallbacks(file: GatewayFile, groups: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
-    fallbacks: dict[str, tuple[str, ...]] = {}
-    for index, entry in enumerate(file.router_settings.fallbacks):
-        for group, chain in entry.items():
-            if group in fallbacks:
-                path = f"router_settings.fallbacks[{index}]"
-                _refuse([f"{path}: {group!r} has a chain in an earlier entry; write one entry for it"])
-            fallbacks[group] = chain
-    unknown = sorted({name for group, chain in fallbacks.items() for name in (group, *chain)} - set(groups))
-    if unknown:
-        _refuse([f"router_settings.fallbacks: {name!r} is no model_name of model_list" for name in unknown])
-    return fallbacks
 
 
 def _budget(file: GatewayFile) -> Budget | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from events.money import nano_usd
 from events.window import window_at
 from functions.gateway.catalog import Mode
+from functions.gateway.policy import Strategy
 
 Path = tuple[int | str, ...]
 
@@ -23,7 +24,14 @@ PROVIDERS = ("openai", "anthropic", "gemini")
 WORD = "printable ASCII without blanks"
 HTTP_URL = "an http:// or https:// URL with a host"
 _SECONDS = "a number of seconds over 0, up to 3600"
+_SECONDS_OR_NONE = "a number of seconds from 0 to 3600"
 _USD_PER_TOKEN = "a number of USD per token, 0 to 1"  # noqa: S105 (no secret)
+_POSITIVE = "a whole number from 1 to 2147483647"
+_RETRIES = "a whole number from 0 to 10"
+_FAILS = "a whole number from 0 to 1000"
+_CHAINS = "a list of `alias: [alias, …]`"
+_ALIASES = "a list of aliases"
+_SWITCH = "true or false"
 _SETTINGS = "settings, indented below it"
 
 _LARGEST_BUDGET_USD = 9_000_000_000  # what a counter of 63 bits can hold
@@ -60,6 +68,13 @@ Word = Annotated[str, Field(pattern=r"^[\x21-\x7e]+$")]
 HttpUrl = Annotated[str, AfterValidator(is_http_url)]
 _ProviderModel = Annotated[str, Field(pattern=rf"^({'|'.join(PROVIDERS)})/[\x21-\x7e]+$")]
 _Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, le=3600)]
+_SecondsOrNone = Annotated[float, BeforeValidator(_number), Field(ge=0, le=3600)]
+_Positive = Annotated[int, BeforeValidator(_number), Field(ge=1, le=2**31 - 1)]
+_Retries = Annotated[int, BeforeValidator(_number), Field(ge=0, le=10)]
+_Fails = Annotated[int, BeforeValidator(_number), Field(ge=0, le=1000)]
+_Weight = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1_000_000)]
+_Order = Annotated[int, BeforeValidator(_number), Field(ge=0, le=1_000_000)]
+_Chains = tuple[dict[str, tuple[str, ...]], ...]
 _Megabytes = Annotated[float, BeforeValidator(_number), Field(ge=0.001, le=512)]
 _Percent = Annotated[int, BeforeValidator(_number), Field(ge=1, le=1000)]
 _UsdPerToken = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, le=1)]
@@ -74,18 +89,42 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-class LitellmParams(Section):
-    """How one deployment is reached. Costs are USD per token and win over the catalog's prices."""
+class OwnPrices(Section):
+    """USD per token, instead of the catalog's prices."""
+
+    input_cost_per_token: _UsdPerToken | None = Field(default=None, description=_USD_PER_TOKEN)
+    output_cost_per_token: _UsdPerToken | None = Field(default=None, description=_USD_PER_TOKEN)
+    cache_read_input_token_cost: _UsdPerToken | None = Field(default=None, description=_USD_PER_TOKEN)
+
+
+class AttemptTimeouts(Section):
+    """How long an attempt may take, in seconds; `timeouts.py` says what each bounds and what holds without it."""
+
+    timeout: _Seconds | None = Field(default=None, description=_SECONDS)
+    stream_timeout: _Seconds | None = Field(default=None, description=_SECONDS)
+    first_token_timeout: _Seconds | None = Field(default=None, description=_SECONDS)
+    idle_timeout: _Seconds | None = Field(default=None, description=_SECONDS)
+
+
+class LitellmParams(OwnPrices, AttemptTimeouts):
+    """How one deployment is reached, and its share of its group's traffic.
+
+    Of a group, those with the lowest `order` are asked first, those without one last. `max_retries` is LiteLLM's other
+    name for `num_retries`, which wins.
+    """
 
     model: _ProviderModel = Field(description=f"`provider/model`; providers are {', '.join(PROVIDERS)}")
     api_key: Word | None = Field(default=None, repr=False, description=WORD)
     api_base: HttpUrl | None = Field(default=None, repr=False, description=HTTP_URL)
-    timeout: _Seconds | None = Field(default=None, description=_SECONDS)
-    stream_timeout: _Seconds | None = Field(default=None, description=_SECONDS)
-    idle_timeout: _Seconds | None = Field(default=None, description=_SECONDS)
-    input_cost_per_token: _UsdPerToken | None = Field(default=None, description=_USD_PER_TOKEN)
-    output_cost_per_token: _UsdPerToken | None = Field(default=None, description=_USD_PER_TOKEN)
-    cache_read_input_token_cost: _UsdPerToken | None = Field(default=None, description=_USD_PER_TOKEN)
+    order: _Order | None = Field(default=None, description="a whole number from 0 to 1000000")
+    weight: _Weight | None = Field(default=None, description="a number from 0 to 1000000")
+    rpm: _Positive | None = Field(default=None, description=_POSITIVE)
+    tpm: _Positive | None = Field(default=None, description=_POSITIVE)
+    max_parallel_requests: _Positive | None = Field(default=None, description=_POSITIVE)
+    num_retries: _Retries | None = Field(default=None, description=_RETRIES)
+    max_retries: _Retries | None = Field(default=None, description=_RETRIES)
+    allowed_fails: _Fails | None = Field(default=None, description=_FAILS)
+    cooldown_time: _SecondsOrNone | None = Field(default=None, description=_SECONDS_OR_NONE)
 
     @property
     def provider(self) -> str:
@@ -98,34 +137,74 @@ class LitellmParams(Section):
         return self.model.partition("/")[2]
 
 
-class ModelInfo(Section):
+class ModelInfo(OwnPrices):
     """`id` names the deployment in the `x-litellm-model-id` header; without it, `group-n` does.
 
-    `mode` says what a model is for that the catalog doesn't know.
+    `mode` says what a model is for that the catalog doesn't know; `base_model` names the catalog's entry that holds
+    for it. The limits win over the catalog's; `max_tokens` is LiteLLM's other name for `max_output_tokens`, which wins.
     """
 
     id: Word | None = Field(default=None, description=WORD)
     mode: Mode | None = Field(default=None, description="chat or embedding")
+    base_model: Word | None = Field(default=None, description="`provider/model`, or a model of the same provider")
+    max_input_tokens: _Positive | None = Field(default=None, description=_POSITIVE)
+    max_output_tokens: _Positive | None = Field(default=None, description=_POSITIVE)
+    max_tokens: _Positive | None = Field(default=None, description=_POSITIVE)
 
 
 class ModelEntry(Section):
-    """One deployment. Several with the same `model_name` are tried in the order they are listed in."""
+    """One deployment. Which one of several with the same `model_name` is asked first, the routing strategy says."""
 
     model_name: Word = Field(description=WORD)
     litellm_params: LitellmParams = Field(description=_SETTINGS)
     model_info: ModelInfo = Field(default=ModelInfo(), description=_SETTINGS)
 
 
-class RouterSettings(Section):
-    """Who takes over from whom, and how long an attempt may take, in seconds."""
+class Resilience(Section):
+    """Who takes over from whom, and when one is asked again. `litellm_settings`' hold where the router's are silent."""
 
-    fallbacks: tuple[dict[str, tuple[str, ...]], ...] = Field(default=(), description="a list of `alias: [alias, …]`")
-    timeout: _Seconds = Field(default=300, description=_SECONDS)
-    stream_timeout: _Seconds = Field(default=60, description=_SECONDS)
-    idle_timeout: _Seconds = Field(default=60, description=_SECONDS)
+    fallbacks: _Chains | None = Field(default=None, description=_CHAINS)
+    default_fallbacks: tuple[str, ...] | None = Field(default=None, description=_ALIASES)
+    context_window_fallbacks: _Chains | None = Field(default=None, description=_CHAINS)
+    content_policy_fallbacks: _Chains | None = Field(default=None, description=_CHAINS)
+    num_retries: _Retries | None = Field(default=None, description=_RETRIES)
+    allowed_fails: _Fails | None = Field(default=None, description=_FAILS)
+    cooldown_time: _SecondsOrNone | None = Field(default=None, description=_SECONDS_OR_NONE)
 
 
-class LitellmSettings(Section):
+class RoutingStrategyArgs(Section):
+    """Of latency-based routing: how old a measurement may be, and who is as good as the fastest (0.2: 20 % slower)."""
+
+    ttl: _Seconds = Field(default=3600, description=_SECONDS)
+    lowest_latency_buffer: Annotated[float, BeforeValidator(_number), Field(ge=0, le=100)] = Field(
+        default=0, description="a share from 0 to 100, such as 0.2"
+    )
+
+
+class RouterSettings(Resilience, AttemptTimeouts):
+    """Who is asked first, who takes over from whom, how often, and how long an attempt may take."""
+
+    routing_strategy: Strategy = Field(default="simple-shuffle", description=f"one of {', '.join(get_args(Strategy))}")
+    routing_strategy_args: RoutingStrategyArgs = Field(default=RoutingStrategyArgs(), description=_SETTINGS)
+    model_group_alias: dict[Word, str] = Field(
+        default={}, description="`alias: alias`, the second one a model_name of model_list"
+    )
+    max_fallbacks: Annotated[int, BeforeValidator(_number), Field(ge=0, le=100)] = Field(
+        default=5, description="a whole number from 0 to 100"
+    )
+    max_attempts: Annotated[int, BeforeValidator(_number), Field(ge=1, le=20)] = Field(
+        default=4, description="a whole number from 1 to 20"
+    )
+    retry_after: _SecondsOrNone = Field(default=0, description=_SECONDS_OR_NONE)
+    disable_cooldowns: bool = Field(default=False, description=_SWITCH)
+    enable_pre_call_checks: bool = Field(default=False, description=_SWITCH)
+    continue_streams: bool = Field(default=True, description=_SWITCH)
+    hedge_percentile: Annotated[int, BeforeValidator(_number), Field(ge=50, le=99)] | None = Field(
+        default=None, description="a whole percentile from 50 to 99, or leave it out"
+    )
+
+
+class LitellmSettings(Resilience):
     """The global budget in USD (none without `max_budget`), and what holds for every request.
 
     `drop_params` says what happens to parameters an upstream can't take, `request_timeout` how many seconds a request
@@ -139,7 +218,7 @@ class LitellmSettings(Section):
         default="1d", description="a whole number and s, m, h, d or w, of a hundred years at most, or 1mo"
     )
     budget_exceeded_status_code: _Status = Field(default=429, description="400, 402, 403, 422 or 429")
-    drop_params: bool = Field(default=True, description="true or false")
+    drop_params: bool = Field(default=True, description=_SWITCH)
     request_timeout: _Seconds = Field(default=600, description=_SECONDS)
 
 
@@ -169,6 +248,7 @@ _INSIDE: Mapping[str, type[Section]] = {
     "litellm_params": LitellmParams,
     "model_info": ModelInfo,
     "router_settings": RouterSettings,
+    "routing_strategy_args": RoutingStrategyArgs,
     "litellm_settings": LitellmSettings,
     "general_settings": GeneralSettings,
 }

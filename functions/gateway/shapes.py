@@ -6,7 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/chat/create, …/embeddin
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Required, cast
 
-from annotated_types import Ge, Le, MaxLen, MinLen
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, with_config
 from pydantic_core import ErrorDetails, from_json
 from typing_extensions import TypedDict
@@ -20,6 +20,11 @@ Name = Annotated[str, MinLen(1)]
 EndUser = Annotated[str, MaxLen(512)]  # it goes into every event
 Count = Annotated[int, Ge(1), Le(2**31 - 1)]
 Penalty = Annotated[float, Ge(-2), Le(2)]
+
+MOST_RETRIES = 10
+LONGEST_WAIT_S = 3600
+_Retries = Annotated[int, Ge(0), Le(MOST_RETRIES)]
+_Seconds = Annotated[float, Gt(0), Le(LONGEST_WAIT_S)]
 
 
 @_open
@@ -300,8 +305,44 @@ _FunctionChoice = Annotated[
 ]
 
 
+@with_config(ConfigDict(extra="forbid", strict=True))
+class _FallbackModel(TypedDict):
+    model: Name
+
+
+def _kind_of_fallback(value: object) -> str | None:
+    return "an alias" if isinstance(value, str) else "an object" if isinstance(value, dict) else None
+
+
+_BY_KIND_OF_FALLBACK = Discriminator(
+    _kind_of_fallback,
+    custom_error_type="fallback",
+    custom_error_message="must be an alias or an object",
+)
+_Fallback = Annotated[
+    Annotated[Name, Tag("an alias")] | Annotated[_FallbackModel, Tag("an object")], _BY_KIND_OF_FALLBACK
+]
+_FallbackOfAlias = Annotated[
+    Annotated[Name, Tag("an alias")] | Annotated[dict[str, list[Name]], Tag("an object")], _BY_KIND_OF_FALLBACK
+]
+
+
 @_open
-class _ChatBody(TypedDict, total=False):
+class _Wishes(TypedDict, total=False):
+    """How a request wants to be routed."""
+
+    fallbacks: list[_Fallback] | None
+    disable_fallbacks: bool | None
+    context_window_fallbacks: list[_FallbackOfAlias] | None
+    content_policy_fallbacks: list[_FallbackOfAlias] | None
+    num_retries: _Retries | None
+    timeout: _Seconds | None
+    stream_timeout: _Seconds | None
+    request_timeout: _Seconds | None
+
+
+@_open
+class _ChatBody(_Wishes, total=False):
     model: Required[Name]
     messages: Required[Annotated[list[_Message], MinLen(1)]]
     stream: bool | None
@@ -339,8 +380,6 @@ class _ChatBody(TypedDict, total=False):
     prompt_cache_retention: str | None
     metadata: dict[str, Any] | None
     store: bool | None
-    fallbacks: list[str] | None
-    disable_fallbacks: bool | None
 
 
 _Tokens = Annotated[list[Annotated[int, Ge(0)]], MinLen(1)]
@@ -354,7 +393,7 @@ def _input_shape(value: object) -> str:
 
 
 @_open
-class _EmbeddingBody(TypedDict, total=False):
+class _EmbeddingBody(_Wishes, total=False):
     model: Required[Name]
     input: Required[
         Annotated[
@@ -368,8 +407,6 @@ class _EmbeddingBody(TypedDict, total=False):
     dimensions: Count | None
     encoding_format: Literal["float", "base64"] | None
     user: EndUser | None
-    fallbacks: list[str] | None
-    disable_fallbacks: bool | None
 
 
 _CHAT_BODY: TypeAdapter[Any] = TypeAdapter(_ChatBody)
@@ -408,6 +445,8 @@ def _bad_request(fault: ErrorDetails, body: Any) -> BadRequest:
         return BadRequest("The body must be a JSON object.", code="invalid_type")
     if fault["type"] in ("missing", "union_tag_not_found"):
         return BadRequest(f"{param} is missing.", param=param, code="missing_required_parameter")
+    if fault["type"] == "extra_forbidden":
+        return BadRequest(f"{param} is not supported here; leave it out.", param=param)
     if fault["type"] == "union_tag_invalid":
         return BadRequest(f"{param}: {context['tag']!r} is none of {context['expected_tags']}.", param=param)
     return BadRequest(f"{param}: {fault['msg']}.", param=param)

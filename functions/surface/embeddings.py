@@ -24,6 +24,6 @@ class EmbeddingEndpoint:
         request = Request(scope, receive)
         key_hash = authenticate(request.headers, self._config.master_key)
         raw = await read_json(request, limit_bytes=self._config.max_request_bytes)
-        asked = parse_embedding_request(raw, drop_params=self._config.drop_params)
+        asked = parse_embedding_request(raw, drop_params=self._config.drop_params, headers=request.headers)
         answer = await self._completions.embed(asked, caller_of(request, key_hash, asked.body.get("user")))
         await json_response(answer.body, headers=dict(answer.headers))(scope, receive, send)

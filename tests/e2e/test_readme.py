@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from functions.bootstrap import Environment
-from functions.gateway.settings import GatewayFile, GeneralSettings, LitellmParams, LitellmSettings, RouterSettings
+from functions.gateway.settings import (
+    GatewayFile,
+    GeneralSettings,
+    LitellmParams,
+    LitellmSettings,
+    ModelInfo,
+    RouterSettings,
+    RoutingStrategyArgs,
+)
+from functions.gateway.wishes import OWN_FIELDS, WISH_HEADERS
 from tests.e2e.stack import ROOT, Stack, clean_environment, wait_for
 
 README = (ROOT / "README.md").read_text()
@@ -125,7 +134,10 @@ def settings() -> list[str]:
     named = {f"{section}.{name}" for section, model in sections.items() for name in model.model_fields}
     named |= {f"general_settings.{name}" for name in GeneralSettings.model_fields}
     named |= {f"litellm_params.{name}" for name in LitellmParams.model_fields}
-    assert {name.partition(".")[0] for name in named} <= {*GatewayFile.model_fields, "litellm_params"}
+    named |= {f"model_info.{name}" for name in ModelInfo.model_fields}
+    named |= {f"routing_strategy_args.{name}" for name in RoutingStrategyArgs.model_fields}
+    nested = {"litellm_params", "model_info", "routing_strategy_args"}
+    assert {name.partition(".")[0] for name in named} <= {*GatewayFile.model_fields, *nested}
     return sorted(named)
 
 
@@ -145,7 +157,14 @@ def headers() -> list[str]:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
-    return sorted({name for name in written if _HEADER.fullmatch(name)} - {"x-litellm-api-key"})  # that one is read
+    return sorted({name for name in written if _HEADER.fullmatch(name)} - {"x-litellm-api-key", *WISH_HEADERS})
+
+
+@pytest.mark.parametrize("name", [*sorted(OWN_FIELDS), *WISH_HEADERS])
+def test_every_way_to_say_how_a_request_is_routed_is_described(name: str) -> None:
+    table = README.partition("| field | header | |")[2].partition("\n\n")[0]
+
+    assert any(f"`{name}`" in " | ".join(row.split(" | ")[:2]) for row in table.splitlines())
 
 
 @pytest.mark.parametrize("header", headers())

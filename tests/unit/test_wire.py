@@ -1,6 +1,9 @@
 """OpenAI's wire at the gateway's own edge."""
 
 import json
+from collections.abc import Mapping
+from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from events.spend import Usage
 from functions.gateway.errors import BadRequest
-from functions.gateway.ports import ChatRequest, Chunk, Embeddings
+from functions.gateway.ports import AS_CONFIGURED, ChatRequest, Chunk, Embeddings, Wishes
 from functions.gateway.wire import (
     ChunkRenderer,
     parse_chat_request,
@@ -34,6 +37,10 @@ def asking(*messages: Any, **fields: Any) -> dict[str, Any]:
 
 def part(**fields: Any) -> dict[str, Any]:
     return asking({"role": "user", "content": [fields]})
+
+
+def wishes(headers: Mapping[str, str] = MappingProxyType({}), **fields: Any) -> Wishes:
+    return parse_chat_request(json.dumps(asking(**fields)).encode(), drop_params=True, headers=headers).wishes
 
 
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -108,15 +115,106 @@ def test_an_unknown_parameter_passes_through() -> None:
     assert parse(asking(invented={"later": [1]})).body["invented"] == {"later": [1]}
 
 
+OWN_FIELDS = {
+    "fallbacks": ["gemini-pro"],
+    "disable_fallbacks": False,
+    "context_window_fallbacks": ["gemini-pro"],
+    "content_policy_fallbacks": ["gemini-pro"],
+    "num_retries": 1,
+    "timeout": 20,
+    "stream_timeout": 2.5,
+    "request_timeout": 60,
+}
+
+
 def test_the_gateways_own_fields_stay_here() -> None:
-    request = parse(asking(fallbacks=["gemini-pro"]))
-
-    assert request.wishes.fallbacks == ("gemini-pro",)
-    assert "fallbacks" not in request.body
+    assert parse(asking(**OWN_FIELDS)).body == asking()
 
 
-def test_fallbacks_can_be_switched_off() -> None:
-    assert parse(asking(disable_fallbacks=True)).wishes.fallbacks == ()
+def test_a_request_says_how_it_wants_to_be_routed() -> None:
+    assert wishes(**OWN_FIELDS) == Wishes(
+        fallbacks=("gemini-pro",),
+        context_window_fallbacks=("gemini-pro",),
+        content_policy_fallbacks=("gemini-pro",),
+        num_retries=1,
+        timeout_s=20,
+        stream_timeout_s=2.5,
+        request_timeout_s=60,
+    )
+
+
+def test_an_embedding_request_says_so_too() -> None:
+    raw = json.dumps({"model": "m", "input": "x", **OWN_FIELDS}).encode()
+
+    request = parse_embedding_request(raw, drop_params=True, headers={"x-litellm-timeout": "7"})
+
+    assert (request.wishes, request.body) == (wishes(**OWN_FIELDS), {"model": "m", "input": "x"})
+
+
+@pytest.mark.parametrize("fields", [{}, dict.fromkeys(OWN_FIELDS), {"disable_fallbacks": False}])
+def test_a_request_without_wishes_is_routed_as_configured(fields: dict[str, Any]) -> None:
+    assert wishes(**fields) == AS_CONFIGURED
+
+
+def test_all_fallbacks_can_be_switched_off() -> None:
+    fields = {"disable_fallbacks": True, "fallbacks": ["gemini-pro"]}
+
+    assert wishes(**fields) == Wishes(fallbacks=(), context_window_fallbacks=(), content_policy_fallbacks=())
+
+
+def test_an_empty_chain_is_none_at_all() -> None:
+    empty = wishes(fallbacks=[], context_window_fallbacks=[])
+
+    assert (empty.fallbacks, empty.context_window_fallbacks) == ((), ())
+
+
+def test_a_fallback_may_be_an_object_with_its_model() -> None:
+    assert wishes(fallbacks=[{"model": "gemini-pro"}, "claude-sonnet"]).fallbacks == ("gemini-pro", "claude-sonnet")
+
+
+@pytest.mark.parametrize("name", ["context_window_fallbacks", "content_policy_fallbacks"])
+def test_of_chains_by_alias_the_requests_own_is_taken(name: str) -> None:
+    chains = [{"claude-sonnet": ["x"]}, {"gpt-4o": ["gemini-pro", "y"], "z": ["x"]}]
+
+    assert getattr(wishes({}, **{name: chains}), name) == ("gemini-pro", "y")
+    assert getattr(wishes({}, **{name: [{"gpt-4o": []}]}), name) == ()
+
+
+def test_chains_for_other_aliases_say_nothing() -> None:
+    assert wishes(context_window_fallbacks=[{"claude-sonnet": ["x"]}]).context_window_fallbacks is None
+
+
+WISH_HEADERS = {"x-litellm-num-retries": "0", "x-litellm-timeout": "20", "x-litellm-stream-timeout": "2.5"}
+
+
+def test_wishes_may_come_in_headers() -> None:
+    assert wishes(WISH_HEADERS) == Wishes(num_retries=0, timeout_s=20, stream_timeout_s=2.5)
+
+
+def test_the_body_wins_over_the_headers() -> None:
+    fields = {"num_retries": 3, "timeout": 30, "stream_timeout": 3}
+
+    assert wishes(WISH_HEADERS, **fields) == Wishes(num_retries=3, timeout_s=30, stream_timeout_s=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("x-litellm-num-retries", value) for value in ("", "11", "-1", "1.5", "two", "\u0663")),
+        *(("x-litellm-timeout", value) for value in ("", "0", "0.0", "-1", "3601", "nan", "inf", "1_0", "1e3", " 5")),
+        ("x-litellm-stream-timeout", "3600.1"),
+    ],
+)
+def test_a_bad_header_is_refused_by_its_name(name: str, value: str) -> None:
+    with pytest.raises(BadRequest, match=f"{name}: .* is not accepted; send a ") as refused:
+        wishes({name: value})
+
+    assert refused.value.param == name
+
+
+@given(st.decimals(min_value="0.001", max_value=3600, places=3))
+def test_any_number_of_seconds_is_taken_as_it_is_written(seconds: Decimal) -> None:
+    assert wishes({"x-litellm-timeout": str(seconds)}).timeout_s == float(seconds)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +354,24 @@ def test_fallbacks_can_be_switched_off() -> None:
         (asking(top_logprobs=21), "top_logprobs", "invalid_value"),
         (asking(logit_bias=[1]), "logit_bias", "invalid_value"),
         (asking(metadata="x"), "metadata", "invalid_value"),
+        (asking(fallbacks="gemini-pro"), "fallbacks", "invalid_value"),
+        (asking(fallbacks=["a", 5]), "fallbacks[1]", "invalid_value"),
+        (asking(fallbacks=[""]), "fallbacks[0]", "invalid_value"),
+        (asking(fallbacks=[{}]), "fallbacks[0].model", "missing_required_parameter"),
+        (asking(fallbacks=[{"model": "a", "messages": []}]), "fallbacks[0].messages", "invalid_value"),
+        (asking(disable_fallbacks="yes"), "disable_fallbacks", "invalid_value"),
+        (asking(context_window_fallbacks=[5]), "context_window_fallbacks[0]", "invalid_value"),
+        (asking(context_window_fallbacks=[{"a": "b"}]), "context_window_fallbacks[0].a", "invalid_value"),
+        (asking(content_policy_fallbacks=[{"user": [5]}]), "content_policy_fallbacks[0].user[0]", "invalid_value"),
+        (asking(num_retries=11), "num_retries", "invalid_value"),
+        (asking(num_retries=-1), "num_retries", "invalid_value"),
+        (asking(num_retries=True), "num_retries", "invalid_value"),
+        (asking(num_retries="1"), "num_retries", "invalid_value"),
+        (asking(timeout=0), "timeout", "invalid_value"),
+        (asking(timeout="20"), "timeout", "invalid_value"),
+        (asking(timeout=True), "timeout", "invalid_value"),
+        (asking(stream_timeout=3601), "stream_timeout", "invalid_value"),
+        (asking(request_timeout=-1), "request_timeout", "invalid_value"),
     ],
 )
 def test_bad_input_is_refused_by_the_name_of_its_field(body: Any, param: str | None, code: str) -> None:
@@ -328,6 +444,8 @@ def test_every_kind_of_input_is_taken(value: Any) -> None:
         ({"model": "m", "input": "x", "dimensions": 0}, "dimensions"),
         ({"model": "m", "input": "x", "encoding_format": "hex"}, "encoding_format"),
         ({"model": "m", "input": "x", "user": 5}, "user"),
+        ({"model": "m", "input": "x", "timeout": 0}, "timeout"),
+        ({"model": "m", "input": "x", "fallbacks": [5]}, "fallbacks[0]"),
     ],
 )
 def test_a_bad_embedding_request_is_refused_by_the_name_of_its_field(body: dict[str, Any], param: str) -> None:
