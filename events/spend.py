@@ -1,6 +1,6 @@
 """What a completion leaves behind: `spend.recorded.v1` when it was answered, `completion.failed.v1` when not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import ClassVar, Literal
 
@@ -26,6 +26,10 @@ class Usage:
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
     web_searches: int = 0  # not tokens: calls of a search that the provider ran, which it bills apart
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Give the usage of two answers together."""
+        return Usage(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Usage)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

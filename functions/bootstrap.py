@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import random
 import signal
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,6 +26,7 @@ from functions.gateway.catalog import Catalog, parse_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
 from functions.gateway.errors import StoreUnavailable
 from functions.gateway.folding import Folder, open_folder
+from functions.gateway.health import Fleet
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
 from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
@@ -108,10 +110,12 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             config=config,
             upstreams=providers.upstreams,
             embedders=providers.embedders,
+            fleet=Fleet(),
             admission=admission,
             bus=stores.bus,
             now=_now,
             clock=_clock(),
+            random=random.random,
         )
         surface = Surface(config, stores.counters, now=_now, is_sandbox=config.is_sandbox)
         warm_up = tasks.create_task(_warm_up(config, providers.upstreams))

@@ -6,8 +6,8 @@ from typing import Any
 from events.budget import Budget, ThresholdCrossed
 from events.money import NanoUsd, nano_usd
 from events.spend import Attempt, CompletionFailed, Scopes, SpendRecorded, Usage
-from functions.gateway.catalog import Model, Prices
-from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment, EmbeddingRequest
+from functions.gateway.catalog import Mode, Model, Prices
+from functions.gateway.ports import AS_CONFIGURED, Answer, ChatRequest, Chunk, Deployment, EmbeddingRequest, Wishes
 from functions.gateway.run import Caller
 
 CALLER = Caller(request_id="call-1", scopes=Scopes(user="ada"))
@@ -72,12 +72,20 @@ def threshold_crossed(percent: int = 80) -> ThresholdCrossed:
     )
 
 
-def model(*, input: str = "2.5", output: str = "10", **prices: Any) -> Model:
+def model(
+    *,
+    input: str = "2.5",
+    output: str = "10",
+    mode: Mode = "chat",
+    max_input_tokens: int | None = None,
+    **prices: Any,
+) -> Model:
     """A model at these prices, in USD per 1M tokens."""
     from decimal import Decimal
 
     kinds = {name: Decimal(price) for name, price in prices.items()}
-    return Model(upstream_model="gpt-4o", prices=Prices(input=Decimal(input), output=Decimal(output), **kinds))
+    priced = Prices(input=Decimal(input), output=Decimal(output), **kinds)
+    return Model(upstream_model="gpt-4o", prices=priced, mode=mode, max_input_tokens=max_input_tokens)
 
 
 def deployment(provider: str = "openai", upstream_model: str = "gpt-4o", **fields: Any) -> Deployment:
@@ -95,7 +103,14 @@ def deployment(provider: str = "openai", upstream_model: str = "gpt-4o", **field
     return Deployment(provider=provider, upstream_model=upstream_model, **given)
 
 
-def chat_request(alias: str = "gpt-4o", *, stream: bool = False, wants_usage: bool = False, **body: Any) -> ChatRequest:
+def chat_request(
+    alias: str = "gpt-4o",
+    *,
+    stream: bool = False,
+    wants_usage: bool = False,
+    wishes: Wishes = AS_CONFIGURED,
+    **body: Any,
+) -> ChatRequest:
     """A question of one line."""
     messages = [{"role": "user", "content": "Say hello"}]
     return ChatRequest(
@@ -103,6 +118,7 @@ def chat_request(alias: str = "gpt-4o", *, stream: bool = False, wants_usage: bo
         body={"model": alias, "messages": messages, **body},
         is_stream=stream,
         wants_usage=wants_usage,
+        wishes=wishes,
     )
 
 

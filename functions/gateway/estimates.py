@@ -24,12 +24,13 @@ def interrupted_usage(reported: Usage | None, body: Mapping[str, Any], produced:
     known = reported or Usage()
     return replace(
         known,
-        input_tokens=known.input_tokens or _asked(body),
+        input_tokens=known.input_tokens or asked_tokens(body),
         output_tokens=max(known.output_tokens, tokens_of(produced)),
     )
 
 
-def _asked(body: Mapping[str, Any]) -> int:
+def asked_tokens(body: Mapping[str, Any]) -> int:
+    """Estimate the input tokens of a request, without those of images and files."""
     said = sum(map(tokens_of, _texts(body.get("messages", ()))))
     defined = sum(tokens_of(_json(body[name])) for name in _DEFINITIONS if body.get(name))
     return said + defined + input_tokens(body.get("input"))

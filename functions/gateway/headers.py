@@ -26,13 +26,14 @@ def answer_headers(
     dropped_params: Sequence[str],
 ) -> Mapping[str, str]:
     """Give an answer's headers; a stream's leave before its cost is known."""
+    asked = len({attempt.model_id for attempt in attempts})
     headers = {
         "x-litellm-call-id": call_id,
         "x-litellm-model-id": deployment.model_id,
         "x-litellm-model-name": deployment.name,
         "x-litellm-model-group": deployment.group,
-        "x-litellm-attempted-fallbacks": str(len(attempts) - 1),
-        "x-litellm-attempted-retries": "0",
+        "x-litellm-attempted-fallbacks": str(asked - 1),
+        "x-litellm-attempted-retries": str(len(attempts) - asked),
         "x-gateway-attempts": attempts_header(attempts),
     }
     if cost is not None:

@@ -1,9 +1,8 @@
 """The story of an answer: resolve, admit, walk the chain, record what it cost, let the last byte go."""
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -14,9 +13,11 @@ import anyio
 from events.codec import encode
 from events.money import NanoUsd
 from events.spend import Outcome
+from functions.gateway.chains import Chain, resolve
 from functions.gateway.config import Config
 from functions.gateway.errors import AllModelsFailed, BadRequest, StoreUnavailable, StreamBroken, UpstreamError
 from functions.gateway.headers import answer_headers
+from functions.gateway.health import Fleet
 from functions.gateway.ports import (
     SPEND_EVENTS,
     Admission,
@@ -32,8 +33,11 @@ from functions.gateway.ports import (
     Request,
     Upstream,
 )
-from functions.gateway.routing import Served, resolve, walk_chain
-from functions.gateway.run import Caller, Run
+from functions.gateway.relay import OpenStream, Relay
+from functions.gateway.routing import Plan
+from functions.gateway.run import Caller, OpenAttempt, Run
+from functions.gateway.verdicts import is_withheld, withheld
+from functions.gateway.walk import Asking, Served, Walk
 from functions.gateway.wire import DONE, ChunkRenderer, render_answer, render_embeddings, render_stream_error
 
 _RECORD_WITHIN_S = 20
@@ -58,7 +62,7 @@ class RenderedStream:
 
 
 class Completions:
-    """Answers requests. `now` gives aware UTC time, `clock` monotonic seconds."""
+    """Answers requests. `now` gives aware UTC time, `clock` monotonic seconds, `random` a number from 0 to 1."""
 
     def __init__(
         self,
@@ -66,32 +70,34 @@ class Completions:
         config: Config,
         upstreams: Mapping[str, Upstream],
         embedders: Mapping[str, Embedder],
+        fleet: Fleet,
         admission: Admission,
         bus: Bus,
         now: Callable[[], datetime],
         clock: Callable[[], float],
+        random: Callable[[], float],
     ) -> None:
         self._config = config
         self._upstreams = upstreams
         self._embedders = embedders
+        self._fleet = fleet
         self._admission = admission
         self._bus = bus
         self._now = now
         self._clock = clock
+        self._random = random
 
     async def answer(self, request: ChatRequest, caller: Caller) -> RenderedAnswer:
         """Answer whole. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain = resolve(request, self._config.deployments, self._config.routing.fallbacks)
+        chain = self._resolve(request)
         run = Run(request, caller, started=self._clock())
-        async with self._admission.hold(request, chain) as hold:
-            served = await self._walk(run, hold, chain, partial(self._complete, request, run), lambda d: d.timeout_s)
-            run.follow_answer(served.answer)
+        async with self._admission.hold(request, list(chain.deployments())) as hold:
+            served = await self._served(run, hold, chain, partial(self._complete, request, chain))
             await self._record(run, hold, "completed")
-        model = shown_model(request, served.deployment)
         body = render_answer(
             served.answer,
             usage=run.usage,
-            model=model,
+            model=shown_model(request, served.deployment),
             fallback_id=run.fallback_id,
             created=self._unix_time(),
             is_legacy=request.offers_functions,
@@ -101,11 +107,10 @@ class Completions:
 
     async def embed(self, request: EmbeddingRequest, caller: Caller) -> RenderedAnswer:
         """Give embeddings. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain = resolve(request, self._config.deployments, self._config.routing.fallbacks)
+        chain = self._resolve(request)
         run = Run(request, caller, started=self._clock())
-        async with self._admission.hold(request, chain) as hold:
-            served = await self._walk(run, hold, chain, partial(self._embed, request, run), lambda d: d.timeout_s)
-            run.follow_embeddings(served.answer)
+        async with self._admission.hold(request, list(chain.deployments())) as hold:
+            served = await self._served(run, hold, chain, partial(self._embed, request))
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
         encoding_format: str | None = request.body.get("encoding_format")
@@ -120,98 +125,132 @@ class Completions:
         `[DONE]` leaves after the spend event is acknowledged; a stream that can't be finished ends with an error
         event instead. Leaving early stops the upstream and records what was consumed.
         """
-        chain = resolve(request, self._config.deployments, self._config.routing.fallbacks)
+        chain = self._resolve(request)
         run = Run(request, caller, started=self._clock())
-        async with self._admission.hold(request, chain) as hold, AsyncExitStack() as connection:
-            opening = partial(self._open, request, run, connection)
+        async with self._admission.hold(request, list(chain.deployments())) as hold:
+            plan = self._plan(run, chain)
             try:
-                served = await self._walk(run, hold, chain, opening, lambda d: d.first_token_timeout_s)
+                served = await self._walk(run, hold, self._opened(run, plan, request))
             except anyio.get_cancelled_exc_class():
                 await self._record_abandoned(run, hold)
                 raise
+            run.answers(served.attempt, self._clock())
+            relay = self._relay(run, plan, served, request)
             try:
                 dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
                 headers = self._headers(run, served.deployment, None, dropped)
-                yield RenderedStream(headers=headers, events=self._events(request, run, served, hold))
+                yield RenderedStream(headers=headers, events=self._events(request, run, relay, hold))
             finally:
                 if not run.is_concluded:
-                    await connection.aclose()
+                    await relay.abandon()
                     with suppress(StoreUnavailable):  # logged; there is nobody left to tell
                         await self._record(run, hold, "client_disconnected")
 
-    async def _complete(self, request: ChatRequest, run: Run, deployment: Deployment) -> Answer:
-        run.ask(deployment)
-        return await self._upstreams[deployment.provider].complete(request, deployment)
+    def _resolve(self, request: Request) -> Chain:
+        return resolve(request, self._config.deployments, self._config.routing)
 
-    async def _embed(self, request: EmbeddingRequest, run: Run, deployment: Deployment) -> Embeddings:
-        run.ask(deployment)
-        if deployment.provider not in self._embedders:
-            raise UpstreamError("unsupported", f"{deployment.provider} has no embeddings")
-        return await self._embedders[deployment.provider].embed(request, deployment)
+    def _plan(self, run: Run, chain: Chain) -> Plan:
+        policy = self._config.routing
+        return Plan(run.request, chain, self._fleet, policy, now=run.started, random=self._random)
 
-    async def _open(
-        self, request: ChatRequest, run: Run, connection: AsyncExitStack, deployment: Deployment
-    ) -> AsyncIterator[Chunk]:
+    async def _complete(self, request: ChatRequest, chain: Chain, attempt: OpenAttempt) -> Answer:
+        answer = await self._upstreams[attempt.deployment.provider].complete(request, attempt.deployment)
+        attempt.follow_answer(answer)
+        if chain.lenient and is_withheld(answer.choices):
+            raise withheld()
+        return answer
+
+    async def _embed(self, request: EmbeddingRequest, attempt: OpenAttempt) -> Embeddings:
+        provider = attempt.deployment.provider
+        if provider not in self._embedders:
+            raise UpstreamError("unsupported", f"{provider} has no embeddings")
+        embeddings = await self._embedders[provider].embed(request, attempt.deployment)
+        attempt.follow_embeddings(embeddings)
+        return embeddings
+
+    async def _open(self, request: ChatRequest, plan: Plan, attempt: OpenAttempt) -> OpenStream:
         """Open a stream and wait for its first content; the connection stays open only then."""
-        run.ask(deployment)
-        upstream = self._upstreams[deployment.provider]
-        async with AsyncExitStack() as attempt:
-            chunks = _followed(run, await attempt.enter_async_context(upstream.stream(request, deployment)))
+        upstream = self._upstreams[attempt.deployment.provider]
+        async with AsyncExitStack() as connection:
+            chunks = _followed(
+                attempt, await connection.enter_async_context(upstream.stream(request, attempt.deployment))
+            )
             opening: list[Chunk] = []
             async for chunk in chunks:
                 opening.append(chunk)
                 if chunk.has_content:
-                    run.see_first_content(self._clock())
-                    connection.push_async_exit(attempt.pop_all())
-                    return _chain(opening, chunks)
+                    if plan.has_lenient and is_withheld(chunk.choices):
+                        raise withheld()
+                    attempt.first_content = self._clock()
+                    return OpenStream(_chain(opening, chunks), connection.pop_all())
         raise UpstreamError("invalid_response", "the stream ended without an answer")
 
-    async def _walk(
-        self,
-        run: Run,
-        hold: Hold,
-        chain: Sequence[Deployment],
-        ask: Callable[[Deployment], Awaitable[T]],
-        patience: Callable[[Deployment], float],
+    async def _served(
+        self, run: Run, hold: Hold, chain: Chain, ask: Callable[[OpenAttempt], Awaitable[T]]
     ) -> Served[T]:
+        """Have somebody of the chain answer whole."""
+        timeout_s = run.request.wishes.timeout_s
+        asking = Asking(ask=ask, patience=lambda d: _least(timeout_s, d.timeout_s))
+        served = await self._walk(run, hold, self._walk_of(run, self._plan(run, chain), asking))
+        run.answers(served.attempt, self._clock())
+        return served
+
+    def _opened(self, run: Run, plan: Plan, request: ChatRequest) -> Walk[OpenStream]:
+        """Have somebody of the chain open a stream."""
+        timeout_s = run.request.wishes.stream_timeout_s or run.request.wishes.timeout_s
+        asking = Asking(
+            ask=partial(self._open, request, plan),
+            patience=lambda d: _least(timeout_s, d.first_token_timeout_s),
+            hedge_after_s=self._hedge_after_s,
+            discard=OpenStream.close,
+        )
+        return self._walk_of(run, plan, asking)
+
+    def _walk_of(self, run: Run, plan: Plan, asking: Asking[T]) -> Walk[T]:
+        return Walk(plan, run, self._fleet, asking, clock=self._clock, deadline=self._deadline(run))
+
+    def _relay(self, run: Run, plan: Plan, served: Served[OpenStream], request: ChatRequest) -> Relay:
+        def open_next(continuing: ChatRequest) -> Awaitable[Served[OpenStream]]:
+            return self._opened(run, plan, continuing).first_answer()
+
+        is_continued = self._config.routing.continues_streams
+        deadline = self._deadline(run)
+        return Relay(
+            request, run, plan, served, open_next, is_continued=is_continued, clock=self._clock, deadline=deadline
+        )
+
+    def _hedge_after_s(self, deployment: Deployment) -> float | None:
+        percentile = self._config.routing.hedge_percentile
+        if percentile is None:
+            return None
+        return self._fleet.of(deployment).first_token_percentile_s(percentile, self._clock())
+
+    async def _walk(self, run: Run, hold: Hold, walk: Walk[T]) -> Served[T]:
         try:
-            return await walk_chain(
-                chain,
-                ask,
-                patience=patience,
-                clock=self._clock,
-                deadline=self._deadline(run),
-                attempts=run.attempts,
-            )
+            return await walk.first_answer()
         except AllModelsFailed:
             await self._report_failure(run, hold)
             raise
         except BadRequest:
-            if run.is_billed or run.cost:
+            if run.is_billed:
                 await self._report_failure(run, hold)
             raise
 
-    async def _events(
-        self, request: ChatRequest, run: Run, served: Served[AsyncIterator[Chunk]], hold: Hold
-    ) -> AsyncGenerator[bytes]:
+    async def _events(self, request: ChatRequest, run: Run, relay: Relay, hold: Hold) -> AsyncGenerator[bytes]:
         renderer = ChunkRenderer(
-            model=shown_model(request, served.deployment),
+            model=shown_model(request, relay.served.deployment),
             fallback_id=run.fallback_id,
             created=self._unix_time(),
             wants_usage=request.wants_usage,
             is_legacy=request.offers_functions,
         )
         try:
-            async for chunk in _until(
-                self._deadline(run),
-                served.answer,
-                idle_timeout_s=served.deployment.idle_timeout_s,
-                clock=self._clock,
-            ):
+            async for chunk in relay.chunks():
+                renderer.name(shown_model(request, relay.served.deployment))
                 if event := renderer.render(chunk):
                     yield event
             await self._record(run, hold, "completed")
-        except UpstreamError as error:
+        except StreamBroken as error:
             yield await self._broken(run, hold, error)
             return
         except StoreUnavailable as error:
@@ -221,14 +260,13 @@ class Completions:
             yield renderer.render_usage(run.usage, run.usage_details)
         yield DONE
 
-    async def _broken(self, run: Run, hold: Hold, error: UpstreamError) -> bytes:
+    async def _broken(self, run: Run, hold: Hold, error: StreamBroken) -> bytes:
         """Record what a broken stream has consumed, and say that it broke."""
-        run.break_off(str(error.status), self._clock())
         try:
             await self._record(run, hold, "truncated")
         except StoreUnavailable as unavailable:
             return render_stream_error(unavailable)
-        return render_stream_error(StreamBroken(run.attempts))
+        return render_stream_error(error)
 
     async def _record(self, run: Run, hold: Hold, outcome: Outcome) -> None:
         """Have the spend event acknowledged. Raises `StoreUnavailable`; what can't be recorded is logged whole."""
@@ -264,7 +302,7 @@ class Completions:
         return answer_headers(run.caller.request_id, deployment, run.attempts, cost=cost, dropped_params=dropped)
 
     def _deadline(self, run: Run) -> float:
-        return run.started + self._config.request_timeout_s
+        return run.started + _least(run.request.wishes.request_timeout_s, self._config.request_timeout_s)
 
     def _unix_time(self) -> int:
         return int(self._now().timestamp())
@@ -275,9 +313,9 @@ def shown_model(request: Request, deployment: Deployment) -> str:
     return request.alias if deployment.group == request.alias else deployment.upstream_model
 
 
-async def _followed(run: Run, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+async def _followed(attempt: OpenAttempt, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
     async for chunk in chunks:
-        run.follow(chunk)
+        attempt.follow(chunk)
         yield chunk
 
 
@@ -288,20 +326,5 @@ async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk]) -> Async
         yield chunk
 
 
-async def _until(
-    deadline: float, chunks: AsyncIterator[Chunk], *, idle_timeout_s: float, clock: Callable[[], float]
-) -> AsyncIterator[Chunk]:
-    """Give a stream's chunks as long as the request may take. Raises `UpstreamError`.
-
-    While the upstream's own bound on a silence is the nearer one, none is set for each chunk: that is dear.
-    """
-    while True:
-        left = deadline - clock()
-        try:
-            async with nullcontext() if left > idle_timeout_s else asyncio.timeout(left):
-                chunk = await anext(chunks, None)
-        except TimeoutError as error:
-            raise UpstreamError("timeout", "the request's time was over") from error
-        if chunk is None:
-            return
-        yield chunk
+def _least(wish_s: float | None, configured_s: float) -> float:
+    return configured_s if wish_s is None else min(wish_s, configured_s)

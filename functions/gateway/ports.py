@@ -149,7 +149,8 @@ class Embeddings:
 class Chunk:
     """One piece of a streamed answer. `choices` are OpenAI's `choices` of a `chat.completion.chunk`.
 
-    `usage` is the whole usage so far as the provider last reported it, in whichever chunk it came.
+    `usage` is the whole usage so far as the provider last reported it, in whichever chunk it came. `malformed` events
+    were passed over since the last chunk; a chunk may say nothing else.
     """
 
     choices: list[dict[str, Any]]
@@ -159,6 +160,7 @@ class Chunk:
     created: int | None = None
     usage_details: dict[str, Any] = field(default_factory=dict[str, Any])
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    malformed: int = 0
 
     @property
     def has_content(self) -> bool:

@@ -13,20 +13,21 @@ from functions.gateway.checks import check_messages, check_tools
 from functions.gateway.errors import GatewayError
 from functions.gateway.exact_json import write_json
 from functions.gateway.legacy import is_legacy, modern, put_legacy
-from functions.gateway.ports import PASSED_HEADERS, Answer, ChatRequest, Chunk, EmbeddingRequest, Embeddings, Wishes
+from functions.gateway.ports import PASSED_HEADERS, Answer, ChatRequest, Chunk, EmbeddingRequest, Embeddings
 from functions.gateway.shapes import read_chat_body, read_embedding_body
+from functions.gateway.wishes import OWN_FIELDS, read_wishes
 
 DONE = b"data: [DONE]\n\n"
 
-# The gateway's own fields (LiteLLM's), which no provider is sent.
-_OWN_FIELDS = frozenset({"fallbacks", "disable_fallbacks"})
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _CLOSING_FIELDS = ("service_tier", "system_fingerprint")  # of a stream's last chunk, as OpenAI has them
 
 
-def parse_chat_request(
-    raw: bytes, *, drop_params: bool, headers: Mapping[str, str] = MappingProxyType({})
-) -> ChatRequest:
-    """Check a body. Raises `BadRequest`, naming the first field at fault by its path."""
+def parse_chat_request(raw: bytes, *, drop_params: bool, headers: Mapping[str, str] = _NO_HEADERS) -> ChatRequest:
+    """Check a body, and the headers that are the gateway's own.
+
+    Raises `BadRequest`, naming the first field at fault by its path, or the header.
+    """
     body = read_chat_body(raw)
     _write_out_images(body["messages"])
     check_messages(body["messages"])
@@ -40,30 +41,27 @@ def parse_chat_request(
         is_stream=bool(body.get("stream")),
         wants_usage=bool(stream_options.get("include_usage")),
         drop_params=drop_params,
-        wishes=Wishes(fallbacks=_own_fallbacks(body)),
+        wishes=read_wishes(body, headers),
         legacy_body=kept if has_legacy else None,
         headers={name: headers[name] for name in PASSED_HEADERS if name in headers},
     )
 
 
-def parse_embedding_request(raw: bytes, *, drop_params: bool) -> EmbeddingRequest:
-    """Check a body. Raises `BadRequest`, naming the first field at fault by its path."""
+def parse_embedding_request(
+    raw: bytes, *, drop_params: bool, headers: Mapping[str, str] = _NO_HEADERS
+) -> EmbeddingRequest:
+    """Check a body and headers, as of a chat request."""
     body = read_embedding_body(raw)
     return EmbeddingRequest(
         alias=body["model"],
         body=_without_own_fields(body),
         drop_params=drop_params,
-        wishes=Wishes(fallbacks=_own_fallbacks(body)),
+        wishes=read_wishes(body, headers),
     )
 
 
 def _without_own_fields(body: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name not in _OWN_FIELDS}
-
-
-def _own_fallbacks(body: Mapping[str, Any]) -> tuple[str, ...] | None:
-    fallbacks: list[str] | None = [] if body.get("disable_fallbacks") else body.get("fallbacks")
-    return None if fallbacks is None else tuple(fallbacks)
+    return {name: value for name, value in body.items() if name not in OWN_FIELDS}
 
 
 def _write_out_images(messages: list[dict[str, Any]]) -> None:
@@ -128,9 +126,9 @@ def _as_numbers(vector: list[float] | str) -> list[float]:
 
 
 class ChunkRenderer:
-    """Renders the chunks of one stream as server-sent events, with one `id`, `model` and `created` throughout.
+    """Renders the chunks of one stream as server-sent events, with one `id` and `created` throughout.
 
-    These are the provider's own, if its first chunk with content has them.
+    These are the provider's own, if its first chunk with content has them. `model` is whoever speaks.
     """
 
     def __init__(
@@ -146,6 +144,10 @@ class ChunkRenderer:
         self._tail = {"usage": None} if wants_usage else {}
         self._is_legacy = is_legacy
         self._closing: dict[str, Any] = {}
+
+    def name(self, model: str) -> None:
+        """Say who speaks from here on."""
+        self._head["model"] = model
 
     def render(self, chunk: Chunk) -> bytes:
         """Render one chunk; nothing for a chunk without choices, whose usage comes at the end."""

@@ -1,5 +1,7 @@
 """What breaks after content has left, and what should never have been asked."""
 
+import json
+
 import httpx2
 import pytest
 
@@ -15,6 +17,18 @@ def test_a_stream_that_breaks_ends_with_an_error_and_without_done(stack: Stack, 
     assert answer.status_code == 200
     assert "[DONE]" not in answer.text
     assert '"code":"stream_broken"' in answer.text.split("\n\n")[-2]
+
+
+@pytest.mark.parametrize("fault", ["cut", "error"])
+def test_a_stream_that_breaks_is_continued_by_the_next_model(stack: Stack, fault: str) -> None:
+    answer = stack.chat(f"One two three four five [sandbox: anthropic={fault}]", stream=True)
+
+    chunks = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n")[:-2]]
+    text = "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
+    assert text.startswith("[sandbox anthropic claude-sonnet-4-6]")
+    assert "[sandbox openai gpt-4o]" in text
+    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+    assert answer.text.endswith("data: [DONE]\n\n")
 
 
 def test_what_is_bad_is_sent_nowhere(stack: Stack) -> None:

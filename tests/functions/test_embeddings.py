@@ -12,6 +12,7 @@ from openai import AsyncOpenAI
 from events.spend import CompletionFailed
 from functions.bootstrap import load_catalog
 from functions.gateway.config import Credentials, parse_config
+from functions.gateway.health import Fleet
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Counters
 from functions.providers.google import google_embedder
@@ -56,6 +57,8 @@ async def gateway() -> AsyncGenerator[Gateway]:
             config=config,
             upstreams={},
             embedders={"openai": openai_embedder(providers), "gemini": google_embedder(providers)},
+            fleet=Fleet(),
+            random=lambda: 0.0,
             admission=OpenAdmission(),
             bus=bus,
             now=_noon,
@@ -117,9 +120,9 @@ async def test_embeddings_whose_spend_can_not_be_recorded_are_withheld(gateway: 
 
 
 async def test_a_failing_provider_falls_back(gateway: Gateway) -> None:
-    answer = await gateway.post(model="small", input="x [sandbox: openai=500]", user="ada")
+    answer = await gateway.post(model="small", input="x [sandbox: openai=503]", user="ada")
 
-    assert answer.headers["x-gateway-attempts"] == "openai/text-embedding-3-small=500, gemini/gemini-embedding-001=200"
+    assert answer.headers["x-gateway-attempts"] == "openai/text-embedding-3-small=503, gemini/gemini-embedding-001=200"
     assert answer.headers["x-gateway-dropped-params"] == "user"
     assert answer.json()["model"] == "gemini-embedding-001"
 

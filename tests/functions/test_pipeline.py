@@ -14,9 +14,10 @@ from starlette.types import Message, Scope
 from events.spend import CompletionFailed, Scopes, Usage
 from functions.gateway.config import Config
 from functions.gateway.errors import AllModelsFailed, BadRequest, StoreUnavailable, UpstreamError
+from functions.gateway.health import Fleet
 from functions.gateway.pipeline import Completions
 from functions.gateway.policy import RoutingPolicy
-from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
+from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment, Wishes
 from functions.gateway.run import Caller
 from functions.surface.chat import ChatEndpoint
 from tests.builders import NOON, answer, chat_request, chunk, deployment
@@ -27,6 +28,7 @@ TEN_IN = Usage(input_tokens=10, output_tokens=1)
 TEN_IN_TWO_OUT = Usage(input_tokens=10, output_tokens=2)
 HANG = "hang"
 PINGS = "pings"
+TICK = "tick"
 HELLO = [chunk(usage=TEN_IN), chunk("Hel"), chunk("lo"), chunk(finish_reason="stop"), chunk(usage=TEN_IN_TWO_OUT)]
 
 
@@ -35,16 +37,19 @@ class ScriptedUpstream:
 
     def __init__(self, *script: Any) -> None:
         self.script = list(script)
+        self.asked: list[ChatRequest] = []
         self.closed = 0
 
     async def complete(self, request: ChatRequest, deployment: Deployment) -> Answer:
         outcome = self.script.pop(0)
+        self.asked.append(request)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, deployment: Deployment) -> AsyncGenerator[AsyncIterator[Chunk]]:
+        self.asked.append(request)
         try:
             yield self._chunks(self.script.pop(0))
         finally:
@@ -56,6 +61,8 @@ class ScriptedUpstream:
                 raise item
             if isinstance(item, Chunk):
                 yield item
+            if item == TICK:
+                await asyncio.sleep(0.05)
             while item == PINGS:
                 await asyncio.sleep(0.01)
                 yield chunk(usage=TEN_IN)
@@ -73,8 +80,14 @@ class Bench:
     """A pipeline with two deployments in its chain."""
 
     def __init__(
-        self, first: ScriptedUpstream, second: ScriptedUpstream | None = None, *, request_timeout_s: float = 600
+        self,
+        first: ScriptedUpstream,
+        second: ScriptedUpstream | None = None,
+        *,
+        request_timeout_s: float = 600,
+        **policy: Any,
     ) -> None:
+        self.fleet = Fleet()
         self.bus = HeldBus()
         self.admission = OpenAdmission()
         patient = {"first_token_timeout_s": 0.2}
@@ -85,7 +98,7 @@ class Bench:
         self.config = Config(
             catalog_version="2026-11-23",
             deployments=groups,
-            routing=RoutingPolicy(fallbacks={"claude-sonnet": ("gpt-4o",)}),
+            routing=RoutingPolicy(**{"fallbacks": {"claude-sonnet": ("gpt-4o",)}, "num_retries": 0, **policy}),
             drop_params=True,
             budget=None,
             budget_exceeded_status=429,
@@ -97,10 +110,12 @@ class Bench:
             config=self.config,
             upstreams={"anthropic": first, "openai": second or ScriptedUpstream()},
             embedders={},
+            fleet=self.fleet,
             admission=self.admission,
             bus=self.bus,
             now=_noon,
             clock=asyncio.get_running_loop().time,
+            random=lambda: 0.0,
         )
 
     async def streamed(self, **fields: Any) -> list[bytes]:
@@ -284,21 +299,201 @@ async def test_pings_do_not_put_off_a_fallback() -> None:
     assert bench.bus.spend.attempts[0].status == "timeout"
 
 
-async def test_once_content_has_left_nothing_falls_back() -> None:
-    never = ScriptedUpstream(HELLO)
-    bench = Bench(ScriptedUpstream([chunk("Hel"), UpstreamError("broken_stream", "cut")]), never)
+HALF = [chunk(usage=TEN_IN), chunk("Hel"), UpstreamError("broken_stream", "cut")]
+REST = [chunk("lo"), chunk(finish_reason="stop"), chunk(usage=TEN_IN_TWO_OUT)]
+
+
+def error_of(events: list[bytes]) -> dict[str, Any]:
+    assert b"[DONE]" not in b"".join(events)
+    return orjson.loads(events[-1].removeprefix(b"data: "))["error"]
+
+
+async def test_a_stream_that_breaks_off_is_continued_by_the_next_deployment() -> None:
+    second = ScriptedUpstream(REST)
+    bench = Bench(ScriptedUpstream(HALF), second)
+
+    events = await bench.streamed()
+
+    assert texts(events) == "Hello"
+    assert events[-1] == b"data: [DONE]\n\n"
+    assert second.asked[0].body["messages"][1] == {"role": "assistant", "content": "Hel"}
+
+
+async def test_what_a_continuation_repeats_is_not_said_twice() -> None:
+    said = "One two three"
+    half = [chunk(said), UpstreamError("broken_stream", "cut")]
+    over = [chunk("One two"), chunk(" three"), chunk(" four"), chunk(finish_reason="stop")]
+
+    assert texts(await Bench(ScriptedUpstream(half), ScriptedUpstream(over)).streamed()) == "One two three four"
+
+
+async def test_each_part_of_a_continued_stream_bears_the_name_of_who_said_it_under_one_id() -> None:
+    events = await Bench(ScriptedUpstream(HALF), ScriptedUpstream(REST)).streamed()
+
+    chunks = [orjson.loads(event.removeprefix(b"data: ")) for event in events[:-1]]
+    assert [chunk["model"] for chunk in chunks] == ["claude-sonnet", "gpt-4o", "gpt-4o"]
+    assert len({chunk["id"] for chunk in chunks}) == 1
+
+
+async def test_both_parts_of_a_continued_stream_are_billed_and_the_client_is_told_of_both() -> None:
+    bench = Bench(ScriptedUpstream(HALF), ScriptedUpstream(REST))
+
+    events = await bench.streamed(wants_usage=True)
+
+    lost, rest = 10 * 2500 + 1 * 10_000, 10 * 2500 + 2 * 10_000
+    spend = bench.bus.spend
+    assert [(a.status, a.billed, a.cost) for a in spend.attempts] == [
+        ("broken_stream", True, lost),
+        ("200", True, rest),
+    ]
+    assert (spend.outcome, spend.cost, spend.upstream_model) == ("completed", lost + rest, "gpt-4o")
+    assert orjson.loads(events[-2].removeprefix(b"data: "))["usage"]["completion_tokens"] == 1 + 2
+
+
+async def test_a_continuation_that_breaks_off_as_well_is_continued_with_all_that_was_said() -> None:
+    breaks = [chunk("lo, w"), UpstreamError("broken_stream", "cut")]
+    last = ScriptedUpstream(breaks, [chunk("orld"), chunk(finish_reason="stop")])
+    bench = Bench(ScriptedUpstream(HALF), last, num_retries=1)
+
+    assert texts(await bench.streamed()) == "Hello, world"
+    assert last.asked[1].body["messages"][1]["content"] == "Hello, w"
+
+
+async def test_a_stream_that_nobody_can_continue_ends_with_an_error_in_the_band() -> None:
+    bench = Bench(ScriptedUpstream(HALF), ScriptedUpstream([UpstreamError(503, "no")]))
 
     events = await bench.streamed()
 
     assert texts(events[:-1]) == "Hel"
-    error = orjson.loads(events[-1].removeprefix(b"data: "))["error"]
-    assert (error["code"], error["attempts"][0]["status"]) == ("stream_broken", "broken_stream")
-    assert len(never.script) == 1
+    error = error_of(events)
+    assert error["code"] == "stream_broken"
+    assert [attempt["status"] for attempt in error["attempts"]] == ["broken_stream", "503"]
+    assert bench.bus.spend.outcome == "truncated"
+
+
+async def test_where_streams_are_not_continued_nothing_falls_back_once_content_has_left() -> None:
+    never = ScriptedUpstream(HELLO)
+    bench = Bench(ScriptedUpstream(HALF), never, continues_streams=False)
+
+    assert error_of(await bench.streamed())["attempts"][0]["status"] == "broken_stream"
+    assert never.asked == []
+
+
+async def test_a_tool_call_that_breaks_off_is_never_put_together_from_two_models() -> None:
+    call = [{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": '{"a'}}]
+    half = Chunk(choices=[{"index": 0, "delta": {"tool_calls": call}, "finish_reason": None}])
+    never = ScriptedUpstream(HELLO)
+
+    events = await Bench(ScriptedUpstream([half, UpstreamError("broken_stream", "cut")]), never).streamed()
+
+    assert error_of(events)["code"] == "stream_broken"
+    assert never.asked == []
+
+
+async def test_half_a_json_answer_is_not_continued() -> None:
+    never = ScriptedUpstream(HELLO)
+
+    events = await Bench(ScriptedUpstream(HALF), never).streamed(response_format={"type": "json_object"})
+
+    assert error_of(events)["code"] == "stream_broken"
+    assert never.asked == []
+
+
+async def test_an_answer_that_broke_off_in_its_thoughts_is_asked_for_anew() -> None:
+    thought = Chunk(choices=[{"index": 0, "delta": {"reasoning_content": "Hm"}, "finish_reason": None}])
+    second = ScriptedUpstream(HELLO)
+
+    events = await Bench(ScriptedUpstream([thought, UpstreamError("broken_stream", "cut")]), second).streamed()
+
+    assert texts(events) == "Hello"
+    assert len(second.asked[0].body["messages"]) == 1
+
+
+async def test_an_answer_that_stalls_twice_ends() -> None:
+    stalled = [chunk("Hel"), UpstreamError("timeout", "silent")]
+    never = ScriptedUpstream(stalled, HELLO)
+
+    events = await Bench(ScriptedUpstream(stalled), never, num_retries=2).streamed()
+
+    assert error_of(events)["code"] == "stream_broken"
+    assert len(never.asked) == 1
+
+
+async def test_a_momentary_fault_is_retried_and_counted_as_a_retry() -> None:
+    bench = Bench(ScriptedUpstream(UpstreamError(500, "no"), answer()), num_retries=1)
+
+    rendered = await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    assert rendered.headers["x-litellm-attempted-retries"] == "1"
+    assert rendered.headers["x-litellm-attempted-fallbacks"] == "0"
+
+
+async def test_a_request_bounds_its_attempts() -> None:
+    bench = Bench(ScriptedUpstream([HANG]), ScriptedUpstream(HELLO))
+    request = chat_request("claude-sonnet", stream=True, wishes=Wishes(stream_timeout_s=0.01))
+
+    async with bench.completions.stream(request, CALLER) as stream:
+        assert texts([event async for event in stream.events]) == "Hello"
+
+
+async def test_an_answer_that_was_withheld_goes_to_the_chain_for_refused_content_and_is_billed() -> None:
+    choices = [{"index": 0, "message": {"role": "assistant", "content": None}, "finish_reason": "content_filter"}]
+    withheld = answer(choices=choices)
+    lenient = {"claude-sonnet": ("gpt-4o",)}
+
+    bench = Bench(ScriptedUpstream(withheld), ScriptedUpstream(answer()), content_policy_fallbacks=lenient)
+    await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+    assert [(a.status, a.billed) for a in bench.bus.spend.attempts] == [("content_filter", True), ("200", True)]
+
+    without = Bench(ScriptedUpstream(withheld))
+    rendered = await without.completions.answer(chat_request("claude-sonnet"), CALLER)
+    assert orjson.loads(rendered.body)["choices"][0]["finish_reason"] == "content_filter"
+
+
+def used_to_first_tokens(bench: Bench, seconds: float) -> Bench:
+    """A bench whose first deployment is known to answer after so long."""
+    health = bench.fleet.of(bench.config.deployments["claude-sonnet"][0])
+    now = asyncio.get_running_loop().time()
+    for _ in range(30):
+        health.begin(now).succeeded(now, is_stream=True, seconds=seconds)
+    return bench
+
+
+async def test_where_the_first_token_is_late_a_second_deployment_is_asked_beside_it() -> None:
+    slow = ScriptedUpstream([chunk(usage=TEN_IN), HANG])
+    bench = used_to_first_tokens(Bench(slow, ScriptedUpstream(HELLO), hedge_percentile=95), 0.01)
+
+    assert texts(await asyncio.wait_for(bench.streamed(), 5)) == "Hello"
+
+    assert slow.closed == 1
+    spend = bench.bus.spend
+    assert sorted((a.model, a.status, a.billed) for a in spend.attempts) == [
+        ("anthropic/claude-sonnet-4-6", "outrun", True),
+        ("openai/gpt-4o", "200", True),
+    ]
+    assert spend.cost == sum(a.cost for a in spend.attempts) > 0
+
+
+async def test_a_hedge_that_comes_second_is_stopped() -> None:
+    never = ScriptedUpstream([HANG])
+    first = ScriptedUpstream([TICK, TICK, *HELLO])
+    bench = used_to_first_tokens(Bench(first, never, hedge_percentile=95), 0.01)
+
+    assert texts(await asyncio.wait_for(bench.streamed(), 5)) == "Hello"
+    assert (never.closed, len(never.asked)) == (1, 1)
+
+
+async def test_nobody_is_hedged_unless_configured_or_while_little_is_known() -> None:
+    for policy in ({}, {"hedge_percentile": 95}):
+        never = ScriptedUpstream(HELLO)
+        bench = Bench(ScriptedUpstream([TICK, *HELLO]), never, **policy)
+        await (used_to_first_tokens(bench, 0.01) if not policy else bench).streamed()
+        assert never.asked == []
 
 
 async def test_a_broken_stream_is_billed_for_what_it_produced() -> None:
     said = [chunk(usage=TEN_IN), chunk("x" * 40), UpstreamError("broken_stream", "cut")]
-    bench = Bench(ScriptedUpstream(said))
+    bench = Bench(ScriptedUpstream(said), continues_streams=False)
 
     await bench.streamed()
 

@@ -1,114 +1,223 @@
-"""Chains, verdicts and the walk."""
+"""What a request does after each outcome."""
 
-import asyncio
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from events.spend import Attempt
-from functions.gateway.errors import AllModelsFailed, BadRequest, ModelNotFound, UpstreamError
-from functions.gateway.ports import Deployment
-from functions.gateway.routing import resolve, walk_chain
-from functions.gateway.verdicts import Verdict, judge
-from tests.builders import chat_request, deployment
+from functions.gateway.chains import Chain
+from functions.gateway.errors import AllModelsFailed, BadRequest, UpstreamError
+from functions.gateway.health import Fleet
+from functions.gateway.policy import RoutingPolicy
+from functions.gateway.ports import AS_CONFIGURED, Deployment, Wishes
+from functions.gateway.routing import Plan
+from functions.gateway.verdicts import judge
+from tests.builders import chat_request, deployment, model
 
-SONNET = deployment("anthropic", "claude-sonnet-4-6", group="claude-sonnet")
-GPT = deployment("openai", "gpt-4o")
-GEMINI = deployment("gemini", "gemini-2.5-pro", group="gemini-pro")
-GROUPS = {"claude-sonnet": (SONNET,), "gpt-4o": (GPT,), "gemini-pro": (GEMINI,)}
-FALLBACKS = {"claude-sonnet": ("gpt-4o", "gemini-pro")}
-
-
-async def walk(script: dict[str, Any], chain: list[Deployment] | None = None) -> tuple[str, list[Attempt]]:
-    async def ask(asked: Deployment) -> str:
-        outcome = script[asked.provider]
-        if isinstance(outcome, Exception):
-            raise outcome
-        return str(outcome) if isinstance(outcome, str) else await outcome()
-
-    attempts: list[Attempt] = []
-    served = await walk_chain(
-        chain or [SONNET, GPT, GEMINI],
-        ask,
-        patience=lambda asked: asked.timeout_s,
-        clock=asyncio.get_running_loop().time,
-        deadline=asyncio.get_running_loop().time() + 60,
-        attempts=attempts,
-    )
-    return served.answer, attempts
+A, B, C = (deployment("openai", name) for name in "abc")
+SMALL, LARGE = (
+    deployment("openai", name, model=model(max_input_tokens=n)) for name, n in (("small", 10), ("large", 99))
+)
+DEADLINE = 60.0
 
 
-def test_a_chain_is_the_group_and_then_its_fallbacks() -> None:
-    assert resolve(chat_request("claude-sonnet"), GROUPS, FALLBACKS) == [SONNET, GPT, GEMINI]
+class Journey:
+    """A plan, and what came of its steps."""
+
+    def __init__(
+        self, chain: Chain, *, fleet: Fleet | None = None, wishes: Wishes = AS_CONFIGURED, **policy: Any
+    ) -> None:
+        self.fleet = fleet or Fleet()
+        request = chat_request("a", wishes=wishes)
+        self.plan = Plan(request, chain, self.fleet, RoutingPolicy(**policy), now=0, random=lambda: 1.0)
+        self.steps: list[str] = []
+        self.waits: list[float] = []
+
+    def go(self, *outcomes: UpstreamError | None, now: float = 0) -> "Journey":
+        """Take a step for each outcome; `None` is an answer."""
+        for outcome in outcomes:
+            step = self.plan.next(now)
+            if step is None:
+                break
+            self.steps.append(step.deployment.upstream_model)
+            self.waits.append(step.wait_s)
+            now += step.wait_s
+            asked = self.fleet.of(step.deployment).begin(now)
+            if outcome is None:
+                asked.succeeded(now, is_stream=False, seconds=1)
+                continue
+            verdict = judge(outcome)
+            asked.failed(now, verdict, status=outcome.status, retry_after_s=outcome.retry_after_s)
+            self.plan.learn(step.deployment, outcome, verdict, now=now, deadline=DEADLINE)
+        return self
+
+    def went(self) -> str:
+        return " ".join(self.steps)
 
 
-def test_an_unknown_model_is_refused_with_the_list_of_models() -> None:
-    with pytest.raises(ModelNotFound, match=r"'gpt-5' not found\. Use one of: claude-sonnet, gemini-pro, gpt-4o"):
-        resolve(chat_request("gpt-5"), GROUPS, FALLBACKS)
+def chain(*deployments: Deployment, larger: Any = (), lenient: Any = ()) -> Chain:
+    return Chain(tuple((d,) for d in deployments), tuple((d,) for d in larger), tuple((d,) for d in lenient))
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 529, 401, 403, 404, "timeout", "connection_error"])
-async def test_a_failure_of_the_upstream_falls_back(status: int | str) -> None:
-    answer, attempts = await walk({"anthropic": UpstreamError(status, "no"), "openai": "hello"})
-
-    assert answer == "hello"
-    assert [(a.model, a.status, a.billed) for a in attempts] == [
-        ("anthropic/claude-sonnet-4-6", str(status), False),
-        ("openai/gpt-4o", "200", True),
-    ]
+def failing(status: int | str, **fields: Any) -> UpstreamError:
+    return UpstreamError(status, "no", **fields)
 
 
-async def test_an_attempt_that_takes_too_long_falls_back() -> None:
-    async def hang() -> str:
-        await asyncio.Event().wait()
-        return "never"
-
-    hasty = deployment("anthropic", "claude-sonnet-4-6", timeout_s=0.01)
-    _, attempts = await walk({"anthropic": hang, "openai": "hello"}, [hasty, GPT])
-
-    assert [a.status for a in attempts] == ["timeout", "200"]
+TOO_LONG = failing(400, code="context_length_exceeded")
+REFUSED = failing(400, code="content_filter")
+BROKEN = failing(500)
+OVERLOADED = failing(529)
+TIMEOUT = failing("timeout")
 
 
-async def test_when_everyone_failed_every_attempt_is_said() -> None:
-    failures = {name: UpstreamError(status, "no") for name, status in (("anthropic", 529), ("openai", 503))}
+def test_a_fault_of_the_moment_is_retried_on_the_same_deployment_and_then_falls_back() -> None:
+    journey = Journey(chain(A, B)).go(*[BROKEN] * 9)
 
-    with pytest.raises(AllModelsFailed) as failed:
-        await walk({**failures, "gemini": UpstreamError("timeout", "no")})
-
-    assert [a["status"] for a in failed.value.details["attempts"]] == ["529", "503", "timeout"]
+    assert journey.went() == "a a a b"
 
 
-async def test_the_clients_own_fault_is_not_tried_elsewhere() -> None:
+def test_retries_back_off_with_jitter() -> None:
+    journey = Journey(chain(A)).go(*[BROKEN] * 3)
+
+    assert journey.waits == [0, 0.5, 1.0]
+
+
+def test_an_overloaded_deployment_gives_way_and_only_the_last_one_is_retried() -> None:
+    assert Journey(chain(A, B)).go(*[OVERLOADED] * 9).went() == "a b b b"
+
+
+def test_a_route_that_timed_out_is_not_tried_again() -> None:
+    assert Journey(chain(A, B)).go(*[TIMEOUT] * 9).went() == "a b"
+
+
+@pytest.mark.parametrize(("hint", "went", "wait"), [(1.5, "a a", 1.5), (30, "a b", 0)])
+def test_a_short_hint_is_waited_for_and_a_long_one_means_the_next(hint: float, went: str, wait: float) -> None:
+    journey = Journey(chain(A, B)).go(failing(429, retry_after_s=hint), None)
+
+    assert (journey.went(), journey.waits[-1]) == (went, wait)
+
+
+def test_a_wait_that_the_request_has_no_time_for_is_not_begun() -> None:
+    assert Journey(chain(A, B)).go(failing(429, retry_after_s=1.5), None, now=DEADLINE - 1).went() == "a b"
+
+
+@pytest.mark.parametrize(
+    ("count", "policy", "attempts"), [(1, {}, 3), (2, {}, 4), (3, {}, 4), (6, {}, 6), (1, {"num_retries": 9}, 4)]
+)
+def test_retries_never_lead_to_more_attempts_than_the_cap(count: int, policy: Any, attempts: int) -> None:
+    many = [deployment("openai", f"m{n}") for n in range(count)]
+
+    assert len(Journey(chain(*many), **policy).go(*[failing(500)] * 20).steps) == attempts
+
+
+def test_a_request_says_how_often_it_wants_to_be_retried() -> None:
+    assert Journey(chain(A, B), wishes=Wishes(num_retries=0)).go(*[BROKEN] * 9).went() == "a b"
+
+
+def test_without_a_retry_budget_nothing_is_retried() -> None:
+    fleet = Fleet()
+    while fleet.of(A).take_retry(0):
+        pass
+
+    assert Journey(chain(A, B), fleet=fleet).go(*[BROKEN] * 2).went() == "a b"
+
+
+def test_a_resting_deployment_is_passed_over_and_asked_last() -> None:
+    fleet = Fleet()
+    Journey(chain(A), fleet=fleet).go(failing(401))
+
+    assert Journey(chain(A, B), fleet=fleet).go(None).went() == "b"
+    assert Journey(chain(A, B), fleet=fleet).go(*[TIMEOUT] * 9).went() == "b a"
+
+
+def test_where_everybody_rests_one_is_asked_once() -> None:
+    fleet = Fleet()
+    for resting in (A, B):
+        Journey(chain(resting), fleet=fleet).go(failing(401))
+
+    assert len(Journey(chain(A, B), fleet=fleet).go(*[BROKEN] * 9).steps) == 1
+
+
+def test_a_request_at_fault_ends_with_the_providers_own_words() -> None:
     fault = UpstreamError(400, "temperature is too high", code="invalid_value", param="temperature")
 
-    with pytest.raises(BadRequest, match="claude-sonnet-4-6 refused the request: temperature is too high") as refused:
-        await walk({"anthropic": fault})
+    with pytest.raises(BadRequest, match="openai/a refused the request: temperature is too high") as refused:
+        Journey(chain(A, B)).go(fault)
 
     assert refused.value.param == "temperature"
 
 
-def _recorded_errors(cassettes: Path) -> list[dict[str, Any]]:
-    errors = json.loads((cassettes / "errors.json").read_text())["errors"]
-    return [error for error in errors if error["phase"] == "response" and isinstance(error.get("body"), dict)]
+def test_a_prompt_that_is_too_long_goes_to_the_chain_of_larger_models() -> None:
+    assert Journey(chain(SMALL, B, larger=[LARGE])).go(TOO_LONG, None).went() == "small large"
 
 
-def test_recorded_errors_are_judged_as_what_they_are(cassettes: Path) -> None:
-    """A momentary fault and one of our account fall back; the client is told only of its own."""
-    wrong: list[str] = []
-    for recorded in _recorded_errors(cassettes):
-        inner: dict[str, Any] = recorded["body"]["error"]
-        details: list[dict[str, Any]] = inner.get("details") or []
-        reason: str | None = next((detail["reason"] for detail in details if "reason" in detail), None)
-        error = UpstreamError(
-            recorded["status"],
-            inner.get("message", ""),
-            kind=inner.get("status") or inner.get("type"),
-            code=reason or (inner["code"] if isinstance(inner.get("code"), str) else None),
-        )
-        is_client_fault = judge(error) is Verdict.CLIENT_FAULT
-        if is_client_fault != (recorded["class"] in ("client_error", "content_policy", "context_window")):
-            wrong.append(f"{recorded['id']} ({recorded['class']})")
+def test_a_prompt_that_is_too_long_is_not_asked_of_a_model_of_the_same_size() -> None:
+    same = deployment("openai", "same", model=model(max_input_tokens=10))
 
-    assert wrong == []
+    assert Journey(chain(SMALL, same, LARGE)).go(TOO_LONG, None).went() == "small large"
+
+
+def test_a_prompt_that_nobody_can_take_is_its_senders_business() -> None:
+    journey = Journey(chain(SMALL)).go(TOO_LONG)
+
+    assert journey.plan.next(0) is None
+    failure = journey.plan.failure([])
+    assert isinstance(failure, BadRequest)
+    assert failure.code == "context_length_exceeded"
+
+
+def test_refused_content_goes_to_the_chain_for_that_or_back_to_its_sender() -> None:
+    assert Journey(chain(A, B, lenient=[C])).go(REFUSED, None).went() == "a c"
+
+    refused = Journey(chain(A, B)).go(REFUSED, None)
+    assert refused.went() == "a"
+    assert isinstance(refused.plan.failure([]), BadRequest)
+
+
+def test_a_special_chain_that_fails_is_a_failure_and_not_the_senders_fault() -> None:
+    journey = Journey(chain(SMALL, larger=[LARGE])).go(TOO_LONG, TIMEOUT)
+
+    assert isinstance(journey.plan.failure([]), AllModelsFailed)
+
+
+def test_windows_are_checked_beforehand_where_that_is_asked_for() -> None:
+    tiny = deployment("openai", "tiny", model=model(max_input_tokens=1))
+
+    assert Journey(chain(tiny, LARGE), checks_context_window=True).go(None).went() == "large"
+    assert Journey(chain(tiny, A, larger=[LARGE]), checks_context_window=True).go(None).went() == "large"
+    assert Journey(chain(tiny, LARGE)).go(None).went() == "tiny"
+
+
+def test_where_every_window_seems_too_small_the_provider_decides() -> None:
+    tiny = deployment("openai", "tiny", model=model(max_input_tokens=1))
+
+    assert Journey(chain(tiny), checks_context_window=True).go(None).went() == "tiny"
+
+
+def test_a_failure_says_when_to_try_again_where_a_provider_did() -> None:
+    journey = Journey(chain(A, B)).go(failing(429, retry_after_s=30), failing(429, retry_after_s=12.2))
+
+    assert journey.plan.failure([]).headers["retry-after"] == "13"
+
+
+def test_a_stream_that_broke_off_is_continued_by_the_next_or_by_the_same_where_it_is_the_last() -> None:
+    for others, went in (((B,), "b"), ((), "a")):
+        journey = Journey(chain(A, *others)).go(None)
+        journey.plan.broke_off(A, failing("broken_stream"), now=0, deadline=DEADLINE)
+
+        step = journey.plan.next(0)
+        assert step is not None
+        assert step.deployment.upstream_model == went
+
+
+def test_what_is_wrong_with_a_continuation_is_not_the_senders_fault() -> None:
+    journey = Journey(chain(A, B, C)).go(None)
+    journey.plan.broke_off(A, TIMEOUT, now=0, deadline=DEADLINE)
+
+    assert journey.go(failing(400), None).went() == "a b c"
+
+
+def test_a_stalled_stream_is_not_continued_by_the_same_deployment() -> None:
+    journey = Journey(chain(A)).go(None)
+    journey.plan.broke_off(A, TIMEOUT, now=0, deadline=DEADLINE)
+
+    assert journey.plan.next(0) is None

@@ -87,7 +87,7 @@ class WireEndpoint:
         body: dict[str, Any] = await request.json()
         question: Question = self._wire.question(body, request.url.path)
         self._sandbox.remember(request, question, body)
-        fault = directives_in(question.user_text).faults.get(question.provider, "")
+        fault = question.directives.faults.get(question.provider, "")
         if refusal := self._wire.refusal(body, question):
             said, headers = self._wire.error(400, refusal)
             await JSONResponse(said, status_code=400, headers=headers)(scope, receive, send)
@@ -155,9 +155,12 @@ class EmbeddingEndpoint:
         is_google = self._provider == "gemini"
         texts = embeddings.google_texts(body) if is_google else embeddings.openai_texts(body)
         model = request.url.path.rpartition("/")[2].partition(":")[0] if is_google else str(body["model"])
-        question = Question(provider=self._provider, model=model, user_text=texts[-1], input_text="".join(texts))
+        asked, told = directives_in(texts[-1]), "".join(texts)
+        question = Question(
+            provider=self._provider, model=model, user_text=texts[-1], input_text=told, directives=asked
+        )
         self._sandbox.remember(request, question, body)
-        fault = directives_in(question.user_text).faults.get(self._provider, "")
+        fault = asked.faults.get(self._provider, "")
         if fault.isdecimal():
             said, headers = (google if is_google else openai).error(int(fault))
             await JSONResponse(said, status_code=int(fault), headers=headers)(scope, receive, send)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from infra.local.sandbox.directives import last_directives
 from infra.local.sandbox.reply import SIGNATURE, THOUGHT, Question, Reply
 
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -33,6 +34,7 @@ def question(body: Mapping[str, Any], _path: str) -> Question:
         provider="anthropic",
         model=body["model"],
         user_text=users[-1] if users else "",
+        directives=last_directives(users),
         input_text=json.dumps(body.get("system", "")) + "".join(_text(message) for message in messages),
         tools=tuple((tool["name"], tool["input_schema"]) for tool in tools if "input_schema" in tool),
         must_call=body.get("tool_choice", {}).get("type") in ("any", "tool"),

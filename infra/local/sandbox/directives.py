@@ -1,11 +1,14 @@
 """What a message may ask of the sandbox: `[sandbox: anthropic=529 openai=cut tokens=1000]` in its text.
 
+It holds for the conversation, until a later message asks for something else.
+
 For a provider: an HTTP status, `reset` (the connection, before any byte), `stall` (no answer at all), `cut` (the answer
 breaks off), `slow` (a pause before each chunk), `error` (an error event in the stream), `html` (a page instead of an
 answer). `tokens=N` has the answer report N output tokens.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 PROVIDERS = ("openai", "anthropic", "gemini")
@@ -16,10 +19,18 @@ _DIRECTIVE = re.compile(r"\[sandbox:([^\]]*)\]")
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """What the last user message asked for. `faults` are by provider."""
+    """What is asked for. `faults` are by provider."""
 
     faults: dict[str, str] = field(default_factory=dict[str, str])
     tokens: int | None = None
+
+
+NO_DIRECTIVES = Directives()
+
+
+def last_directives(user_texts: Sequence[str]) -> Directives:
+    """Read the directives of the last user message that has any."""
+    return next((directives_in(text) for text in reversed(user_texts) if _DIRECTIVE.search(text)), NO_DIRECTIVES)
 
 
 def directives_in(text: str) -> Directives:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from infra.local.sandbox.directives import last_directives
 from infra.local.sandbox.reply import SIGNATURE, Question, Reply
 
 # For calls that another model made: https://ai.google.dev/gemini-api/docs/thought-signatures#faqs
@@ -34,6 +35,7 @@ def question(body: Mapping[str, Any], path: str) -> Question:
         provider="gemini",
         model=model,
         user_text=users[-1] if users else "",
+        directives=last_directives(users),
         input_text="".join(_text(content) for content in (system, *contents)),
         tools=tuple((tool["name"], tool.get("parametersJsonSchema") or tool.get("parameters", {})) for tool in tools),
         must_call=body.get("toolConfig", {}).get("functionCallingConfig", {}).get("mode") == "ANY",

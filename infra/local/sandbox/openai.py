@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from infra.local.sandbox.directives import last_directives
 from infra.local.sandbox.reply import Question, Reply
 
 _LONGEST_CALL_ID = 40
@@ -32,6 +33,7 @@ def question(body: Mapping[str, Any], _path: str) -> Question:
         provider="openai",
         model=body["model"],
         user_text=users[-1] if users else "",
+        directives=last_directives(users),
         input_text="".join(_text(message) for message in messages),
         tools=tuple((function["name"], function.get("parameters", {})) for function in functions),
         must_call=choice == "required" or isinstance(choice, dict),

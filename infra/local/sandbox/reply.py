@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infra.local.sandbox.directives import directives_in, without_directives
+from infra.local.sandbox.directives import NO_DIRECTIVES, Directives, without_directives
 
 _BYTES_PER_TOKEN = 4
 _CALL_WORDS = "use the tool"
@@ -22,6 +22,7 @@ class Question:
     model: str
     user_text: str
     input_text: str
+    directives: Directives = NO_DIRECTIVES
     tools: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     must_call: bool = False
     result: str | None = None
@@ -79,7 +80,7 @@ def tokens_of(text: str) -> int:
 def _reply(
     question: Question, text: str, call: tuple[str, dict[str, Any]] | None, finish: str, input_tokens: int, output: int
 ) -> Reply:
-    told = directives_in(question.user_text).tokens
+    told = question.directives.tokens
     output_tokens = output if told is None else told
     return Reply(text=text, call=call, finish=finish, input_tokens=input_tokens, output_tokens=output_tokens)
 

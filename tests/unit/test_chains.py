@@ -1,0 +1,72 @@
+"""Who may be asked for a request."""
+
+from dataclasses import replace
+
+import pytest
+
+from functions.gateway.chains import resolve
+from functions.gateway.errors import BadRequest, ModelNotFound
+from functions.gateway.policy import RoutingPolicy
+from functions.gateway.ports import AS_CONFIGURED, Wishes
+from tests.builders import chat_request, deployment, model
+
+SONNET = deployment("anthropic", "claude-sonnet-4-6", group="claude-sonnet")
+GPT = deployment("openai", "gpt-4o")
+GEMINI = deployment("gemini", "gemini-2.5-pro", group="gemini-pro")
+VECTORS = deployment("openai", "vectors", model=model(mode="embedding"))
+GROUPS = {"claude-sonnet": (SONNET,), "gpt-4o": (GPT,), "gemini-pro": (GEMINI,), "vectors": (VECTORS,)}
+POLICY = RoutingPolicy(
+    fallbacks={"claude-sonnet": ("gpt-4o", "gemini-pro")},
+    context_window_fallbacks={"gpt-4o": ("gemini-pro",)},
+    content_policy_fallbacks={"claude-sonnet": ("gpt-4o",)},
+)
+
+
+def test_a_chain_is_the_group_and_then_its_fallbacks() -> None:
+    assert resolve(chat_request("claude-sonnet"), GROUPS, POLICY).groups == ((SONNET,), (GPT,), (GEMINI,))
+
+
+def test_a_request_that_names_its_own_fallbacks_gets_those() -> None:
+    request = chat_request("claude-sonnet", wishes=Wishes(fallbacks=("gemini-pro",)))
+
+    assert resolve(request, GROUPS, POLICY).groups == ((SONNET,), (GEMINI,))
+
+
+def test_default_fallbacks_are_for_those_without_their_own() -> None:
+    policy = RoutingPolicy(fallbacks=POLICY.fallbacks, default_fallbacks=("gpt-4o",))
+
+    assert resolve(chat_request("gemini-pro"), GROUPS, policy).groups == ((GEMINI,), (GPT,))
+    assert resolve(chat_request("gpt-4o"), GROUPS, policy).groups == ((GPT,),)
+    assert len(resolve(chat_request("claude-sonnet"), GROUPS, policy).groups) == 3
+
+
+def test_no_more_fallbacks_are_taken_than_the_policy_has_it() -> None:
+    policy = RoutingPolicy(fallbacks=POLICY.fallbacks, max_fallbacks=1)
+
+    assert resolve(chat_request("claude-sonnet"), GROUPS, policy).groups == ((SONNET,), (GPT,))
+
+
+def test_special_chains_are_those_of_every_group_that_may_be_asked() -> None:
+    chain = resolve(chat_request("claude-sonnet"), GROUPS, POLICY)
+
+    assert (chain.larger, chain.lenient) == (((GEMINI,),), ((GPT,),))
+
+
+def test_a_request_may_turn_the_special_chains_off() -> None:
+    wishes = Wishes(context_window_fallbacks=(), content_policy_fallbacks=())
+    chain = resolve(chat_request("claude-sonnet", wishes=wishes), GROUPS, POLICY)
+
+    assert (chain.larger, chain.lenient) == ((), ())
+
+
+def test_an_unknown_model_is_refused_with_the_list_of_models() -> None:
+    with pytest.raises(ModelNotFound, match=r"'gpt-5' not found\. Use one of: claude-sonnet, gemini-pro, gpt-4o"):
+        resolve(chat_request("gpt-5"), GROUPS, POLICY)
+
+
+@pytest.mark.parametrize("field", ["fallbacks", "context_window_fallbacks", "content_policy_fallbacks"])
+def test_a_chain_with_a_model_of_another_mode_is_refused_by_its_field(field: str) -> None:
+    with pytest.raises(BadRequest, match=f"{field}: 'vectors' is of mode 'embedding'") as refused:
+        resolve(chat_request("gpt-4o", wishes=replace(AS_CONFIGURED, **{field: ("vectors",)})), GROUPS, POLICY)
+
+    assert refused.value.param == field
