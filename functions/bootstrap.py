@@ -110,7 +110,7 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             config=config,
             upstreams=providers.upstreams,
             embedders=providers.embedders,
-            fleet=Fleet(),
+            fleet=Fleet(is_cooldown_disabled=config.is_sandbox),  # its faults are asked for, one by one
             admission=admission,
             bus=stores.bus,
             now=_now,

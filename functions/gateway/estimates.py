@@ -8,6 +8,7 @@ from typing import Any, cast
 from events.spend import Usage
 
 _BYTES_PER_TOKEN = 4  # https://platform.openai.com/tokenizer: about four characters of English
+_READ_PER_SECOND = 40_000  # bytes of input, some 10,000 tokens: slower than any of the providers is on a good day
 _DEFINITIONS = ("tools", "response_format")  # which providers count among the input
 
 
@@ -34,6 +35,11 @@ def asked_tokens(body: Mapping[str, Any]) -> int:
     said = sum(map(tokens_of, _texts(body.get("messages", ()))))
     defined = sum(tokens_of(_json(body[name])) for name in _DEFINITIONS if body.get(name))
     return said + defined + input_tokens(body.get("input"))
+
+
+def reading_s(body: Mapping[str, Any]) -> float:
+    """Say how long a model may take to read a request's messages before it begins to write."""
+    return sum(map(len, _texts(body["messages"]))) / _READ_PER_SECOND
 
 
 def input_tokens(value: Any) -> int:

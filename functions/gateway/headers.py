@@ -19,6 +19,7 @@ def attempts_header(attempts: Sequence[Attempt]) -> str:
 
 def answer_headers(
     call_id: str,
+    alias: str,
     deployment: Deployment,
     attempts: Sequence[Attempt],
     *,
@@ -32,7 +33,7 @@ def answer_headers(
         "x-litellm-model-id": deployment.model_id,
         "x-litellm-model-name": deployment.name,
         "x-litellm-model-group": deployment.group,
-        "x-litellm-attempted-fallbacks": str(asked - 1),
+        "x-litellm-attempted-fallbacks": str(max(asked - 1, deployment.group != alias)),
         "x-litellm-attempted-retries": str(len(attempts) - asked),
         "x-gateway-attempts": attempts_header(attempts),
     }

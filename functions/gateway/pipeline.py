@@ -16,6 +16,7 @@ from events.spend import Outcome
 from functions.gateway.chains import Chain, resolve
 from functions.gateway.config import Config
 from functions.gateway.errors import AllModelsFailed, BadRequest, StoreUnavailable, StreamBroken, UpstreamError
+from functions.gateway.estimates import reading_s
 from functions.gateway.headers import answer_headers
 from functions.gateway.health import Fleet
 from functions.gateway.ports import (
@@ -198,9 +199,10 @@ class Completions:
     def _opened(self, run: Run, plan: Plan, request: ChatRequest) -> Walk[OpenStream]:
         """Have somebody of the chain open a stream."""
         timeout_s = run.request.wishes.stream_timeout_s or run.request.wishes.timeout_s
+        reads_s = reading_s(request.body)
         asking = Asking(
             ask=partial(self._open, request, plan),
-            patience=lambda d: _least(timeout_s, d.first_token_timeout_s),
+            patience=lambda d: _least(timeout_s, d.first_token_timeout_s + reads_s),
             hedge_after_s=self._hedge_after_s,
             discard=OpenStream.close,
         )
@@ -299,7 +301,8 @@ class Completions:
 
     @staticmethod
     def _headers(run: Run, deployment: Deployment, cost: NanoUsd | None, dropped: tuple[str, ...]) -> Mapping[str, str]:
-        return answer_headers(run.caller.request_id, deployment, run.attempts, cost=cost, dropped_params=dropped)
+        alias, call_id = run.request.alias, run.caller.request_id
+        return answer_headers(call_id, alias, deployment, run.attempts, cost=cost, dropped_params=dropped)
 
     def _deadline(self, run: Run) -> float:
         return run.started + _least(run.request.wishes.request_timeout_s, self._config.request_timeout_s)

@@ -25,8 +25,8 @@ def test_a_stream_that_breaks_is_continued_by_the_next_model(stack: Stack, fault
 
     chunks = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n")[:-2]]
     text = "".join(choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"])
-    assert text.startswith("[sandbox anthropic claude-sonnet-4-6]")
-    assert "[sandbox openai gpt-4o]" in text
+    assert text.startswith("[sandbox")
+    assert "[sandbox openai gpt-4o] You said: Your answer was cut off" in text
     assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
     assert answer.text.endswith("data: [DONE]\n\n")
 

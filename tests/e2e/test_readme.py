@@ -75,7 +75,12 @@ def test_when_all_fail_every_attempt_is_shown(own_stack: Stack) -> None:
     error = json.loads(run_block("all-fail", own_stack))["error"]
 
     assert error["code"] == "all_models_failed"
-    assert [attempt["status"] for attempt in error["attempts"]] == ["529", "connection_error", "503"]
+    assert [attempt["status"] for attempt in error["attempts"]] == [
+        "529",
+        "connection_error",
+        "connection_error",
+        "503",
+    ]
 
 
 def test_a_budget_fills_alerts_and_refuses_as_the_readme_tells_it(own_stack: Stack) -> None:

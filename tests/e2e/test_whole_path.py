@@ -139,6 +139,7 @@ def test_when_all_fail_every_attempt_is_said(stack: Stack) -> None:
     assert said == [
         ("anthropic/claude-sonnet-4-6", "529"),
         ("openai/gpt-4o", "500"),
+        ("openai/gpt-4o", "500"),  # a fault of the moment is worth a second try, an overload is not
         ("gemini/gemini-2.5-pro", "503"),
     ]
 
