@@ -1,0 +1,67 @@
+"""Under any single fault a client gets a whole answer in time, or an honest error."""
+
+import pytest
+
+from tests.faults.gateway import Gateway
+from tests.faults.table import MOST_ATTEMPTS, REQUEST_TIMEOUT_S, ROWS, Result, Row, run_table
+
+BOUND_S = REQUEST_TIMEOUT_S + 3
+
+
+@pytest.fixture(scope="module")
+def results(gateway: Gateway, tables: dict[str, list[Result]]) -> list[Result]:
+    """The table, asked for once."""
+    tables["faults"] = run_table(gateway, ROWS, within_s=BOUND_S)
+    return tables["faults"]
+
+
+@pytest.fixture
+def result(request: pytest.FixtureRequest, results: list[Result]) -> Result:
+    """What came of one row."""
+    row: Row = request.param
+    return results[row.number]
+
+
+every_row = pytest.mark.parametrize("result", ROWS, ids=map(str, ROWS), indirect=True)
+
+
+@every_row
+def test_a_client_gets_a_whole_answer_or_an_honest_error(result: Result) -> None:
+    assert result.received.outcome in result.row.allowed, result.received
+
+
+@every_row
+def test_no_fault_leads_to_more_attempts_than_the_cap(result: Result) -> None:
+    assert len(result.first) <= result.row.fault.most_attempts
+    assert len(result.seen) <= MOST_ATTEMPTS
+
+
+@every_row
+def test_what_is_recorded_is_what_was_billed(result: Result) -> None:
+    assert len(result.recorded) <= 1
+    if result.is_exact:
+        assert result.cost == result.reported
+    else:
+        assert 0.8 * result.reported <= result.cost <= 1.5 * result.billed  # what was sent last may not have been read
+
+
+@every_row
+def test_the_deployment_that_answered_is_named(result: Result) -> None:
+    if result.received.outcome != "answer":
+        return
+    named = result.received.headers["x-litellm-model-id"]
+
+    answered = {result.row.name: result.first, result.row.second: result.second}[named]
+    assert any(seen.outcome in ("answered", "broken", "left") for seen in answered)
+
+
+@every_row
+def test_a_refusal_of_our_own_key_is_not_the_clients(result: Result) -> None:
+    if result.row.fault.is_ours:
+        assert result.received.status not in (401, 403)
+
+
+def test_all_of_it_is_in_the_budget(gateway: Gateway, results: list[Result]) -> None:
+    spent = sum(event.cost for events in gateway.recorded().values() for event in events)
+
+    assert gateway.spent() == spent >= sum(result.cost for result in results) > 0
