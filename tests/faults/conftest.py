@@ -8,7 +8,7 @@ import pytest
 from tests.faults import scenarios
 from tests.faults.control import FaultyUpstream, closed_port, running_upstream
 from tests.faults.gateway import Gateway, running_gateway
-from tests.faults.table import REQUEST_TIMEOUT_S, ROWS, SECONDS, Result, chains_of, lines
+from tests.faults.table import REQUEST_TIMEOUT_S, ROWS, SECONDS, TIMEOUTS, Result, chains_of, lines
 
 _TABLES = pytest.StashKey[dict[str, list[Result]]]()
 
@@ -30,6 +30,7 @@ def gateway(upstream: FaultyUpstream, tmp_path_factory: pytest.TempPathFactory) 
             upstream,
             [*rows, *SECONDS, *scenarios.DEPLOYMENTS],
             chains={**chains_of(ROWS), **scenarios.CHAINS},
+            router={**TIMEOUTS, **scenarios.ROUTER},
             request_timeout_s=REQUEST_TIMEOUT_S,
         ) as started:
             yield started

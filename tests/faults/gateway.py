@@ -109,7 +109,7 @@ def running_gateway(
     warm_ups = [Deployed(name=f"warm-up-{wire}", wire=wire, params={"timeout": 60}) for wire in MODELS]
     config = {
         "model_list": [deployed.entry(upstream) for deployed in (*deployments, *warm_ups)],
-        "router_settings": {**(router or {}), "fallbacks": [{alias: list(chain)} for alias, chain in chains.items()]},
+        "router_settings": {**(router or {}), "fallbacks": as_settings(chains)},
         "litellm_settings": {"max_budget": 1000, "request_timeout": request_timeout_s},
     }
     path = state_dir / "gateway.yaml"
@@ -118,6 +118,11 @@ def running_gateway(
         for warm_up in warm_ups:
             wait_for(lambda alias=warm_up.name: stack.chat(model=alias).status_code == 200)
         yield Gateway(stack, upstream)
+
+
+def as_settings(chains: Mapping[str, Sequence[str]]) -> list[dict[str, list[str]]]:
+    """Give chains as the configuration writes them."""
+    return [{alias: list(chain)} for alias, chain in chains.items()]
 
 
 def _rows(path: Path, query: str) -> list[tuple[Any, ...]]:

@@ -1,8 +1,9 @@
 """The deployments of the scenarios: every scenario has its own, since what is known of one outlasts a test."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from tests.faults.gateway import Deployed
+from tests.faults.gateway import Deployed, as_settings
 from tests.faults.wires import WIRES
 
 LOADS = ("500", "529")
@@ -25,6 +26,18 @@ DEPLOYMENTS = (
     Deployed(name="private"),
     *(Deployed(name=f"refused-{wire}", wire=wire) for wire in WIRES),
     Deployed(name="leaving"),
+    *(
+        Deployed(name=f"{name}-{wire}", wire=wire, info={"max_input_tokens": 1000})
+        for name in ("long", "long-without-chain")
+        for wire in WIRES
+    ),
+    *(Deployed(name=f"long-{wire}-alike", wire=wire, info={"max_input_tokens": 1000}) for wire in WIRES),
+    *(Deployed(name=f"long-{wire}-larger", wire=wire, info={"max_input_tokens": 100_000}) for wire in WIRES),
+    *(Deployed(name=f"policed-{wire}", wire=wire) for wire in WIRES),
+    *(Deployed(name=f"policed-{wire}-second", wire=wire) for wire in WIRES),
+    *(Deployed(name=f"policed-{wire}-liberal", wire=wire) for wire in WIRES),
+    *(Deployed(name=f"broken-{wire}", wire=wire) for wire in WIRES),
+    *(Deployed(name=f"going-on-{wire}", wire=wire) for wire in WIRES),
 )
 CHAINS: Mapping[str, Sequence[str]] = {
     "limited-openai": ["limited-anthropic", "limited-gemini"],
@@ -32,4 +45,12 @@ CHAINS: Mapping[str, Sequence[str]] = {
     "flapping": ["flapping-second"],
     "probed": ["probed-second"],
     "own-fallback": ["own-fallback-second"],
+    **{f"long-{wire}": [f"long-{wire}-alike"] for wire in WIRES},
+    **{f"long-without-chain-{wire}": [f"long-{wire}-alike"] for wire in WIRES},
+    **{f"policed-{wire}": [f"policed-{wire}-second"] for wire in WIRES},
+    **{f"broken-{wire}": [f"going-on-{wire}"] for wire in WIRES},
+}
+ROUTER: Mapping[str, Any] = {
+    "context_window_fallbacks": as_settings({f"long-{wire}": [f"long-{wire}-larger"] for wire in WIRES}),
+    "content_policy_fallbacks": as_settings({f"policed-{wire}": [f"policed-{wire}-liberal"] for wire in WIRES}),
 }

@@ -52,7 +52,7 @@ class Row:
     def deployed(self, closed_port: int) -> Deployed:
         """Give its faulty deployment."""
         base = f"http://127.0.0.1:{closed_port}" if self.fault.is_refused else None
-        return Deployed(name=self.name, wire=self.wire, api_base=base, params=TIMEOUTS)
+        return Deployed(name=self.name, wire=self.wire, api_base=base)
 
     def script(self) -> Script:
         """Say what the faulty one does."""
@@ -116,7 +116,7 @@ def rows_of(faults: Iterable[Fault]) -> list[Row]:
     return [Row(number, *case) for number, case in enumerate(cases)]
 
 
-SECONDS = [Deployed(name=f"second-{wire}", wire=wire, params=TIMEOUTS) for wire in WIRES]
+SECONDS = [Deployed(name=f"second-{wire}", wire=wire) for wire in WIRES]
 ROWS = rows_of([*FAULTS, *recorded_faults(CASSETTES)])
 
 

@@ -1,0 +1,73 @@
+"""With the default settings too, a client waits for no silent upstream: the slow version of the table."""
+
+from collections.abc import AsyncGenerator, Generator
+
+import httpx2
+import pytest
+
+from tests.faults.behaviour import GOOD, Behaviour
+from tests.faults.client import ask
+from tests.faults.control import FaultyUpstream, closed_port
+from tests.faults.gateway import Deployed, Gateway, running_gateway
+from tests.faults.table import ROWS, SECONDS, Result, chains_of, run_table
+
+pytestmark = pytest.mark.slow
+
+STREAM_BOUND_S = 45
+WHOLE_BOUND_S = 320
+PATIENT = [row for row in ROWS if row.mode == "stream" or "stall" not in row.fault.name]
+
+
+@pytest.fixture(scope="module")
+def default_gateway(upstream: FaultyUpstream, tmp_path_factory: pytest.TempPathFactory) -> Generator[Gateway]:
+    """A gateway that says nothing of timeouts."""
+    names = ("slow-to-start", "stalling", "stalling-for-good")
+    deployments = [Deployed(name=name) for name in (*names, "good")]
+    with (
+        closed_port() as port,
+        running_gateway(
+            tmp_path_factory.mktemp("default"),
+            upstream,
+            [*deployments, *SECONDS, *(row.deployed(port) for row in PATIENT)],
+            chains={**chains_of(PATIENT), "slow-to-start": ["good"], "stalling": ["good"]},
+        ) as started,
+    ):
+        yield started
+
+
+@pytest.fixture
+async def patient(default_gateway: Gateway) -> AsyncGenerator[httpx2.AsyncClient]:
+    async with default_gateway.client() as opened:
+        yield opened
+
+
+async def test_a_first_token_that_takes_twenty_seconds_is_not_waited_for(
+    default_gateway: Gateway, patient: httpx2.AsyncClient
+) -> None:
+    default_gateway.upstream.set_script("slow-to-start", Behaviour(first_pause_s=20))
+
+    received = await ask(patient, "slow-to-start", "x", is_stream=True, within_s=60)
+
+    assert received.outcome == "answer"
+    assert received.headers["x-litellm-model-id"] == "good"
+    assert received.seconds < 15
+
+
+@pytest.mark.parametrize("alias", ["stalling", "stalling-for-good"])
+async def test_a_stream_that_stalls_ends_within_45_seconds(
+    default_gateway: Gateway, patient: httpx2.AsyncClient, alias: str
+) -> None:
+    default_gateway.upstream.set_script(alias, Behaviour(cut_after=5, ending="stall"), GOOD)
+
+    received = await ask(patient, alias, "x", is_stream=True, within_s=STREAM_BOUND_S)
+
+    assert received.outcome in ("answer", "error")
+    assert received.seconds < STREAM_BOUND_S
+
+
+def test_no_streamed_row_takes_longer_than_its_bound(default_gateway: Gateway, tables: dict[str, list[Result]]) -> None:
+    tables["faults, with the default settings"] = run_table(default_gateway, PATIENT, within_s=WHOLE_BOUND_S)
+
+    for result in tables["faults, with the default settings"]:
+        assert result.received.outcome in result.row.allowed, result
+        assert result.row.mode == "whole" or result.received.seconds < 2 * STREAM_BOUND_S
