@@ -38,6 +38,7 @@ class Behaviour:
     lacks_last: bool = False  # event: `[DONE]`, `message_stop`
     half: Half | None = None
     repeated_words: int = 0  # of what the request says was said already, in an answer that goes on from there
+    closes_after: bool = False  # the connection, without having said so
     times: int = 1  # how many requests this holds for
     lasts_s: float | None = None  # instead: how long, from its first request on
 

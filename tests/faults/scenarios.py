@@ -15,7 +15,7 @@ DEPLOYMENTS = (
     *(Deployed(name=f"outage-{status}-second") for status in LOADS),
     Deployed(name="flapping"),
     Deployed(name="flapping-second", wire="anthropic"),
-    Deployed(name="probed"),
+    Deployed(name="probed", params={"cooldown_time": 1}),
     Deployed(name="probed-second", wire="anthropic"),
     Deployed(name="own-fallback"),
     Deployed(name="own-fallback-second", wire="anthropic"),
@@ -26,6 +26,7 @@ DEPLOYMENTS = (
     Deployed(name="private"),
     *(Deployed(name=f"refused-{wire}", wire=wire) for wire in WIRES),
     Deployed(name="leaving"),
+    Deployed(name="closing"),
     *(
         Deployed(name=f"{name}-{wire}", wire=wire, info={"max_input_tokens": 1000})
         for name in ("long", "long-without-chain")

@@ -64,6 +64,10 @@ class Ended(Exception):
     """The connection is of no use any more."""
 
 
+class BrokenOff(Exception):
+    """The answer is over before its time, and the connection can carry another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """An HTTP request."""
@@ -205,7 +209,10 @@ class FaultyServer:
         )
         self._seen[deployment].append(seen)
         try:
-            await Performance(connection, asked, behaviour, seen, body).run()
+            with contextlib.suppress(BrokenOff):
+                await Performance(connection, asked, behaviour, seen, body).run()
+            if behaviour.closes_after:
+                raise Ended
         except ClientLeft:
             seen.outcome = "left"
             raise
@@ -334,18 +341,17 @@ class Performance:
                 await connection.pause(_FOREVER_S)
             case "reset":
                 await connection.reset()
+            case "close":
+                raise Ended
             case "error":
                 await connection.chunk(wires.error_event(self._asked.wire))
-                await connection.chunk(b"")
             case "bare_error":
                 body, _ = wires.error(self._asked.wire, 503, "The service is currently unavailable.")
                 await connection.chunk(json.dumps(body, indent=2).encode() + b"\n\n")
-                await connection.chunk(b"")
             case "end":
-                await connection.chunk(b"")
-            case "close":
                 pass
-        raise Ended
+        await connection.chunk(b"")
+        raise BrokenOff
 
 
 async def main(port: int) -> None:
