@@ -90,10 +90,16 @@ class Result:
         return sum(max(billed_cost(seen), reported_cost(seen)) for seen in self.seen)
 
     @property
+    def least(self) -> int:
+        """What of that the gateway must know of: what it was told, and what a stream was read of before it broke."""
+        return sum(max(reported_cost(seen), _read_cost(seen)) for seen in self.seen)
+
+    @property
     def is_exact(self) -> bool:
-        """Say whether every upstream that began to answer also came to report its final usage."""
+        """Say whether every upstream that began to answer also came to its end, and to report its usage."""
         begun = [seen for seen in self.seen if seen.input_tokens or seen.output_tokens]
-        return all(seen.reported == (seen.input_tokens, seen.output_tokens) for seen in begun)
+        ended = ("answered", "refused")
+        return all(seen.outcome in ended and seen.reported == (seen.input_tokens, seen.output_tokens) for seen in begun)
 
     def cell(self) -> str:
         """Show it in a word: outcome, seconds, attempts on both upstreams, money."""
@@ -102,6 +108,10 @@ class Result:
         outcome = {"answer": "✓", "error": str(self.received.status)}.get(self.received.outcome, self.received.outcome)
         outcome = "in-band" if outcome == "200" else outcome
         return f"{outcome} {self.received.seconds:.1f}s {len(self.first)}+{len(self.second)} {spent}"
+
+
+def _read_cost(seen: Seen) -> int:
+    return billed_cost(seen) if seen.is_stream and seen.output_tokens else 0
 
 
 def rows_of(faults: Iterable[Fault]) -> list[Row]:

@@ -42,7 +42,7 @@ def test_what_is_recorded_is_what_was_billed(result: Result) -> None:
     if result.is_exact:
         assert result.cost == result.reported
     else:
-        assert 0.8 * result.reported <= result.cost <= 1.5 * result.billed  # what was sent last may not have been read
+        assert 0.8 * result.least <= result.cost <= 1.5 * result.billed  # by the texts; the last may not have been read
 
 
 def test_the_deployment_that_answered_is_named(results: list[Result]) -> None:
@@ -50,7 +50,7 @@ def test_the_deployment_that_answered_is_named(results: list[Result]) -> None:
         if result.received.outcome == "answer":
             named = result.received.headers["x-litellm-model-id"]
             seen = {result.row.name: result.first, result.row.second: result.second}[named]
-            assert any(entry.outcome in ("answered", "broken", "left") for entry in seen), result
+            assert any(entry.outcome != "refused" for entry in seen), result
 
 
 def test_what_our_own_key_may_not_do_is_not_told_as_the_clients_fault(results: list[Result]) -> None:

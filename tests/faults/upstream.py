@@ -244,9 +244,9 @@ class Performance:
         if behaviour.body is not None:
             self._seen.outcome = "refused"
             await connection.whole(behaviour.status, dict(behaviour.headers or {}), behaviour.body.encode())
-            if behaviour.status == 200:  # which is billed, whatever it is good for
+            if wires.is_answer(behaviour.body):  # which is billed, whatever it is good for
                 self._seen.input_tokens = wires.input_tokens(self._asked)
-                self._seen.report(wires.usage_in_text(behaviour.body))
+                self._seen.report(wires.usage_in(json.loads(behaviour.body)))
                 if self._seen.reported:
                     self._seen.input_tokens, self._seen.output_tokens = self._seen.reported
             return

@@ -199,13 +199,15 @@ def text_of(value: Mapping[str, Any]) -> str:
     return "".join(text for text in written if text)
 
 
-def usage_in_text(body: str) -> Usage | None:
-    """Give what a body that was made up reports, if it is an answer of any wire."""
+def is_answer(body: str) -> bool:
+    """Say whether a body that was made up is an answer of any wire, good or bad."""
     try:
         value = json.loads(body)
     except ValueError:
-        return None
-    return usage_in(value) if isinstance(value, dict) else None
+        return False
+    return isinstance(value, dict) and not value.keys().isdisjoint(
+        ("choices", "content", "candidates", "promptFeedback")
+    )
 
 
 def usage_in(value: Mapping[str, Any]) -> Usage | None:
