@@ -14,6 +14,7 @@ CALL = ("weather", {"city": "Reykjavik", "unit": "celsius"})
 _MODULES: Mapping[str, ModuleType] = {"openai": openai, "anthropic": anthropic, "gemini": google}
 _WORDS = "one two three four five six seven eight nine ten eleven twelve"
 _NO_PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
+_ANSWERED = ("choices", "content", "candidates", "promptFeedback")
 _EMPTY_EVENTS = {
     "openai": [{"choices": []}, {"choices": [{"index": 0, "delta": {}, "finish_reason": None}]}],
     "anthropic": [{"type": "ping"}],
