@@ -13,7 +13,7 @@ DEPLOYMENTS = (
     *(Deployed(name=f"pool-{number}", group="pool") for number in range(3)),
     *(Deployed(name=f"outage-{status}", wire="anthropic") for status in LOADS),
     *(Deployed(name=f"outage-{status}-second") for status in LOADS),
-    Deployed(name="flapping"),
+    Deployed(name="flapping", params={"cooldown_time": 1}),
     Deployed(name="flapping-second", wire="anthropic"),
     Deployed(name="probed", params={"cooldown_time": 1}),
     Deployed(name="probed-second", wire="anthropic"),
@@ -37,7 +37,7 @@ DEPLOYMENTS = (
     *(Deployed(name=f"policed-{wire}", wire=wire) for wire in WIRES),
     *(Deployed(name=f"policed-{wire}-second", wire=wire) for wire in WIRES),
     *(Deployed(name=f"policed-{wire}-liberal", wire=wire) for wire in WIRES),
-    *(Deployed(name=f"broken-{wire}", wire=wire) for wire in WIRES),
+    *(Deployed(name=f"broken-{wire}", wire=wire, params={"cooldown_time": 0}) for wire in WIRES),
     *(Deployed(name=f"going-on-{wire}", wire=wire) for wire in WIRES),
 )
 CHAINS: Mapping[str, Sequence[str]] = {

@@ -101,6 +101,22 @@ class Result:
         ended = ("answered", "refused")
         return all(seen.outcome in ended and seen.reported == (seen.input_tokens, seen.output_tokens) for seen in begun)
 
+    @property
+    def is_within_the_cap(self) -> bool:
+        """Say whether no upstream was asked too often."""
+        return len(self.first) <= self.row.fault.most_attempts and len(self.seen) <= MOST_ATTEMPTS
+
+    @property
+    def is_rightly_recorded(self) -> bool:
+        """Say whether there is one event at most, with the cost; of what was sent last, some may not have been read."""
+        is_right = self.cost == self.reported if self.is_exact else 0.8 * self.least <= self.cost <= 1.5 * self.billed
+        return is_right and len(self.recorded) <= 1
+
+    @property
+    def money(self) -> str:
+        """Show all that is known of the cost."""
+        return f"recorded {self.cost}, reported {self.reported}, at least {self.least}, billed {self.billed}"
+
     def cell(self) -> str:
         """Show it in a word: outcome, seconds, attempts on both upstreams, money."""
         share = f"{self.cost / self.billed:.0%}" if self.billed else f"+{self.cost}"

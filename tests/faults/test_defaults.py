@@ -1,5 +1,6 @@
 """With the default settings too, a client waits for no silent upstream: the slow version of the table."""
 
+import time
 from collections.abc import AsyncGenerator, Generator
 
 import httpx2
@@ -14,6 +15,8 @@ from tests.faults.table import ROWS, SECONDS, Result, chains_of, run_table
 pytestmark = pytest.mark.slow
 
 STREAM_BOUND_S = 45
+OUTAGE_S = 50
+RECOVERY_S = 30
 WHOLE_BOUND_S = 320
 PATIENT = [row for row in ROWS if row.mode == "stream" or "stall" not in row.fault.name]
 
@@ -21,7 +24,7 @@ PATIENT = [row for row in ROWS if row.mode == "stream" or "stall" not in row.fau
 @pytest.fixture(scope="module")
 def default_gateway(upstream: FaultyUpstream, tmp_path_factory: pytest.TempPathFactory) -> Generator[Gateway]:
     """A gateway that says nothing of timeouts."""
-    names = ("slow-to-start", "stalling", "stalling-for-good")
+    names = ("slow-to-start", "stalling", "stalling-for-good", "down")
     deployments = [Deployed(name=name) for name in (*names, "good")]
     with (
         closed_port() as port,
@@ -29,7 +32,7 @@ def default_gateway(upstream: FaultyUpstream, tmp_path_factory: pytest.TempPathF
             tmp_path_factory.mktemp("default"),
             upstream,
             [*deployments, *SECONDS, *(row.deployed(port) for row in PATIENT)],
-            chains={**chains_of(PATIENT), "slow-to-start": ["good"], "stalling": ["good"]},
+            chains={**chains_of(PATIENT), "slow-to-start": ["good"], "stalling": ["good"], "down": ["good"]},
         ) as started,
     ):
         yield started
@@ -63,6 +66,22 @@ async def test_a_stream_that_stalls_ends_within_45_seconds(
 
     assert received.outcome in ("answer", "error")
     assert received.seconds < STREAM_BOUND_S
+
+
+async def test_after_a_long_outage_a_deployment_is_used_again_within_thirty_seconds(
+    default_gateway: Gateway, patient: httpx2.AsyncClient
+) -> None:
+    default_gateway.upstream.set_script("down", Behaviour(name="down", status=503, body="", lasts_s=OUTAGE_S), GOOD)
+    ends = time.monotonic() + OUTAGE_S + RECOVERY_S
+
+    while (received := await ask(patient, "down", "x", is_stream=False, within_s=60)).outcome == "answer":
+        if received.headers["x-litellm-model-id"] == "down":
+            break
+        assert time.monotonic() < ends
+
+    assert received.outcome == "answer"
+    asked = [seen for seen in default_gateway.upstream.seen_by("down") if seen.behaviour == "down"]
+    assert len(asked) < 20
 
 
 def test_no_streamed_row_takes_longer_than_its_bound(default_gateway: Gateway, tables: dict[str, list[Result]]) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.gateway import Gateway
-from tests.faults.table import MOST_ATTEMPTS, REQUEST_TIMEOUT_S, ROWS, Result, Row, run_table
+from tests.faults.table import REQUEST_TIMEOUT_S, ROWS, Result, Row, run_table
 
 BOUND_S = REQUEST_TIMEOUT_S + 3
 
@@ -22,27 +22,18 @@ def result(request: pytest.FixtureRequest, results: list[Result]) -> Result:
     return results[row.number]
 
 
-every_row = pytest.mark.parametrize("result", ROWS, ids=map(str, ROWS), indirect=True)
-
-
-@every_row
+@pytest.mark.parametrize("result", ROWS, ids=map(str, ROWS), indirect=True)
 def test_a_client_gets_a_whole_answer_or_an_honest_error(result: Result) -> None:
     assert result.received.outcome in result.row.allowed, result.received
 
 
-@every_row
-def test_no_fault_leads_to_more_attempts_than_the_cap(result: Result) -> None:
-    assert len(result.first) <= result.row.fault.most_attempts
-    assert len(result.seen) <= MOST_ATTEMPTS
+def test_no_fault_leads_to_more_attempts_than_the_cap(results: list[Result]) -> None:
+    assert [str(result.row) for result in results if not result.is_within_the_cap] == []
 
 
-@every_row
-def test_what_is_recorded_is_what_was_billed(result: Result) -> None:
-    assert len(result.recorded) <= 1
-    if result.is_exact:
-        assert result.cost == result.reported
-    else:
-        assert 0.8 * result.least <= result.cost <= 1.5 * result.billed  # by the texts; the last may not have been read
+def test_what_is_recorded_is_what_was_billed(results: list[Result]) -> None:
+    """By what the upstreams reported; where they didn't come to that, by the texts."""
+    assert [f"{result.row}: {result.money}" for result in results if not result.is_rightly_recorded] == []
 
 
 def test_the_deployment_that_answered_is_named(results: list[Result]) -> None:
