@@ -23,6 +23,7 @@ class FaultyUpstream:
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self.http = httpx2.Client(base_url=self.url, timeout=20)  # one for all: to make one takes a while
 
     def api_base(self, wire: str, deployment: str) -> str:
         """Give a deployment's address, as a configuration names it; those of Gemini are told apart by their models."""
@@ -32,7 +33,7 @@ class FaultyUpstream:
 
     def set_scripts(self, scripts: Mapping[str, Script]) -> None:
         """Have deployments do this from now on."""
-        httpx2.put(f"{self.url}/scripts", json=as_json(scripts), timeout=20).raise_for_status()
+        self.http.put("/scripts", json=as_json(scripts)).raise_for_status()
 
     def set_script(self, deployment: str, *script: Any) -> None:
         """Have one deployment do this from now on."""
@@ -40,7 +41,7 @@ class FaultyUpstream:
 
     def seen(self) -> dict[str, list[Seen]]:
         """Give every deployment's requests."""
-        raw: dict[str, list[dict[str, Any]]] = httpx2.get(f"{self.url}/seen", timeout=20).json()
+        raw: dict[str, list[dict[str, Any]]] = self.http.get("/seen").json()
         return {name: [_seen(entry) for entry in entries] for name, entries in raw.items()}
 
     def seen_by(self, deployment: str) -> list[Seen]:
@@ -68,6 +69,7 @@ def running_upstream() -> Generator[FaultyUpstream]:
         wait_for(lambda: _answers(upstream) or process.poll() is not None)
         yield upstream
     finally:
+        upstream.http.close()
         process.terminate()
         process.wait(10)
 

@@ -23,7 +23,9 @@ def ask(upstream: FaultyUpstream, wire: str, name: str, *, is_stream: bool = Fal
     body = {"contents": turns} if wire == "gemini" else {"model": "m", "max_tokens": 99, "messages": turns}
     verb = ("streamGenerateContent" if is_stream else "generateContent") if wire == "gemini" else ""
     body |= {} if wire == "gemini" else {"stream": is_stream}
-    return httpx2.post(upstream.api_base(wire, name) + _PATHS[wire].format(name) + verb, json=body | fields, timeout=5)
+    return upstream.http.post(
+        upstream.api_base(wire, name) + _PATHS[wire].format(name) + verb, json=body | fields, timeout=5
+    )
 
 
 def events(response: httpx2.Response) -> list[dict[str, Any]]:
@@ -112,7 +114,7 @@ def test_a_client_that_leaves_is_noticed(upstream: FaultyUpstream) -> None:
     upstream.set_script("stalls", Behaviour(wait_s=60))
 
     with pytest.raises(httpx2.ReadTimeout):
-        httpx2.post(
+        upstream.http.post(
             f"{upstream.url}/stalls/v1/chat/completions",
             json={"model": "m", "messages": [{"role": "user", "content": "x"}]},
             timeout=0.1,
