@@ -46,7 +46,7 @@ class FaultyUpstream:
 
     def seen_by(self, deployment: str) -> list[Seen]:
         """Give one deployment's requests."""
-        return self.seen().get(deployment, [])
+        return [_seen(entry) for entry in self.http.get(f"/seen/{deployment}").json().get(deployment, [])]
 
 
 def reported_cost(seen: Seen) -> int:

@@ -1,7 +1,7 @@
 """`python -m tests.faults.upstream PORT`: many deployments in one server, each with a script of what it does next.
 
 `http://127.0.0.1:PORT/<deployment>` is a provider's address, whichever wire is spoken to it. `PUT /scripts` takes
-`{deployment: [behaviour, …]}`, `GET /seen` gives `{deployment: [request, …]}`, both for all deployments at once.
+`{deployment: [behaviour, …]}`, `GET /seen` gives `{deployment: [request, …]}` of all, `GET /seen/<deployment>` of one.
 It is written on sockets because what matters here is what HTTP servers don't do.
 """
 
@@ -191,7 +191,8 @@ class FaultyServer:
             self._scripts.update({name: Scripted(script) for name, script in scripts.items()})
             await connection.whole(200, {}, b"{}")
         else:
-            seen = {name: [asdict(entry) for entry in entries] for name, entries in self._seen.items()}
+            names = [request.path.removeprefix("/seen/")] if request.path.startswith("/seen/") else list(self._seen)
+            seen = {name: [asdict(entry) for entry in self._seen[name]] for name in names}
             await connection.whole(200, {"content-type": "application/json"}, json.dumps(seen).encode())
 
     async def _speak(self, deployment: str, wire: str, request: Request, connection: Connection) -> None:
