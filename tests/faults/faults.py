@@ -265,6 +265,7 @@ FAULTS = (
 )
 
 _WIRE_OF = {"chat.completions": "openai", "messages": "anthropic", "generateContent": "gemini"}
+_BUSY = (429, 503, 529)  # where nobody else can be asked, these may be asked again
 _HELPED: Mapping[str, tuple[Outcome, ...]] = {
     "client_error": REFUSAL,
     "content_policy": (*ANSWER, *REFUSAL),
@@ -294,7 +295,7 @@ def _recorded(entry: Mapping[str, Any]) -> Fault:
         wires=(_WIRE_OF[entry["api"]],),
         alone=REFUSAL if kind in _HELPED or "deliver_as" in entry else ERROR,
         helped=_HELPED.get(kind, ANSWER),
-        most_attempts=4 if kind == "retry_same" or "unless" in entry else 1,
+        most_attempts=4 if kind == "retry_same" or entry["status"] in _BUSY else 1,
         is_ours=kind == "auth_ours",
     )
 

@@ -28,12 +28,16 @@ def test_a_client_gets_a_whole_answer_or_an_honest_error(result: Result) -> None
 
 
 def test_no_fault_leads_to_more_attempts_than_the_cap(results: list[Result]) -> None:
-    assert [str(result.row) for result in results if not result.is_within_the_cap] == []
+    over = [str(result.row) for result in results if not result.is_within_the_cap]
+
+    assert not over, "\n".join(over)
 
 
 def test_what_is_recorded_is_what_was_billed(results: list[Result]) -> None:
     """By what the upstreams reported; where they didn't come to that, by the texts."""
-    assert [f"{result.row}: {result.money}" for result in results if not result.is_rightly_recorded] == []
+    wrong = [f"{result.row}: {result.money}" for result in results if not result.is_rightly_recorded]
+
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_deployment_that_answered_is_named(results: list[Result]) -> None:
