@@ -18,7 +18,8 @@ STREAM_BOUND_S = 45
 OUTAGE_S = 50
 RECOVERY_S = 30
 WHOLE_BOUND_S = 320
-PATIENT = [row for row in ROWS if row.mode == "stream" or "stall" not in row.fault.name]
+ENDLESS = ("stall", "headers then stall", "drip for too long")  # for whole answers, which may take 5 minutes
+PATIENT = [row for row in ROWS if row.mode == "stream" or row.fault.name not in ENDLESS]
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +85,11 @@ async def test_after_a_long_outage_a_deployment_is_used_again_within_thirty_seco
     assert len(asked) < 20
 
 
-def test_no_streamed_row_takes_longer_than_its_bound(default_gateway: Gateway, tables: dict[str, list[Result]]) -> None:
+def test_nobody_waits_longer_than_a_stream_may_take(default_gateway: Gateway, tables: dict[str, list[Result]]) -> None:
     tables["faults, with the default settings"] = run_table(default_gateway, PATIENT, within_s=WHOLE_BOUND_S)
 
-    for result in tables["faults, with the default settings"]:
-        assert result.received.outcome in result.row.allowed, result
-        assert result.row.mode == "whole" or result.received.seconds < 2 * STREAM_BOUND_S
+    results = tables["faults, with the default settings"]
+    wrong = [str(result.row) for result in results if result.received.outcome not in result.row.allowed]
+    slow = [str(result.row) for result in results if result.received.seconds > STREAM_BOUND_S]
+    assert not wrong, "\n".join(wrong)
+    assert not slow, "\n".join(slow)
