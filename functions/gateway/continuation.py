@@ -57,13 +57,13 @@ class Continuation:
             delta: dict[str, Any] = choice.get("delta") or {}
             delta.pop("role", None)
             text = self._overlap.feed(delta.pop("content", None) or "")
-            if delta or choice.get("finish_reason"):
+            if any(delta.values()) or choice.get("finish_reason"):
                 text += self._overlap.end()
             if text:
                 delta["content"] = text
                 self._new.append(text)
             choice["delta"] = delta
-        if not any(choice["delta"] or choice.get("finish_reason") for choice in chunk.choices):
+        if not any(any(choice["delta"].values()) or choice.get("finish_reason") for choice in chunk.choices):
             chunk.choices = []
         return chunk
 

@@ -22,7 +22,7 @@ from datetime import datetime
 from typing import Any
 
 from events.money import NanoUsd, usd
-from events.spend import Attempt
+from events.spend import Attempt, Usage
 from functions.gateway.headers import attempts_header
 
 
@@ -173,14 +173,19 @@ def _details(attempts: Sequence[Attempt]) -> dict[str, Any]:
     return {"attempts": [{"model": a.model, "status": a.status, "ms": a.ms} for a in attempts]}
 
 
+NOTHING_SAID = "nothing_said"  # the code of an answer that is over and has said nothing
+
+
 class UpstreamError(Exception):
     """A provider refused or fell silent.
 
     `status` is its HTTP status or one of `Attempt.status`'s words; `kind`, `code` and `param` are the error's own
     type, code and parameter, lower case as sent, where the body has them; `message` is the provider's own
     text, shortened. `retry_after_s` is its wish, if it had one; `is_lasting` says of a limit that it will not have
-    passed in a request's time whatever the wish says, such as a day's quota.
+    passed in a request's time whatever the wish says, such as a day's quota. `usage` is what it bills all the same.
     """
+
+    usage: Usage | None = None
 
     def __init__(
         self,

@@ -15,7 +15,14 @@ from events.money import NanoUsd
 from events.spend import Outcome
 from functions.gateway.chains import Chain, resolve
 from functions.gateway.config import Config
-from functions.gateway.errors import AllModelsFailed, BadRequest, StoreUnavailable, StreamBroken, UpstreamError
+from functions.gateway.errors import (
+    NOTHING_SAID,
+    AllModelsFailed,
+    BadRequest,
+    StoreUnavailable,
+    StreamBroken,
+    UpstreamError,
+)
 from functions.gateway.estimates import reading_s
 from functions.gateway.headers import answer_headers
 from functions.gateway.health import Fleet
@@ -186,12 +193,28 @@ class Completions:
                     return OpenStream(_chain(opening, chunks), connection.pop_all())
         raise UpstreamError("invalid_response", "the stream ended without an answer")
 
+    async def _open_rest(self, request: ChatRequest, plan: Plan, attempt: OpenAttempt) -> OpenStream:
+        """Open a stream that goes on with another. Where there is nothing to add, its end is all that it gives."""
+        try:
+            return await self._open(request, plan, attempt)
+        except UpstreamError as error:
+            if error.code != NOTHING_SAID:
+                raise
+            end = Chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}], usage=error.usage)
+            attempt.follow(end)
+            return OpenStream(_chain([end]), AsyncExitStack())
+
+    async def _prepare(self, deployment: Deployment) -> None:
+        await self._upstreams[deployment.provider].warm_up()
+
     async def _served(
         self, run: Run, hold: Hold, chain: Chain, ask: Callable[[OpenAttempt], Awaitable[T]]
     ) -> Served[T]:
         """Have somebody of the chain answer whole."""
         timeout_s = run.request.wishes.timeout_s
-        asking = Asking(ask=ask, patience=lambda d: _least(timeout_s, d.timeout_s))
+        asking = Asking(
+            request=run.request, prepare=self._prepare, ask=ask, patience=lambda d: _least(timeout_s, d.timeout_s)
+        )
         served = await self._walk(run, hold, self._walk_of(run, self._plan(run, chain), asking))
         run.answers(served.attempt, self._clock())
         return served
@@ -201,7 +224,9 @@ class Completions:
         timeout_s = run.request.wishes.stream_timeout_s or run.request.wishes.timeout_s
         reads_s = reading_s(request.body)
         asking = Asking(
-            ask=partial(self._open, request, plan),
+            request=request,
+            prepare=self._prepare,
+            ask=partial(self._open if request is run.request else self._open_rest, request, plan),
             patience=lambda d: _least(timeout_s, d.first_token_timeout_s + reads_s),
             hedge_after_s=self._hedge_after_s,
             discard=OpenStream.close,
@@ -322,11 +347,12 @@ async def _followed(attempt: OpenAttempt, chunks: AsyncIterator[Chunk]) -> Async
         yield chunk
 
 
-async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
+async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk] | None = None) -> AsyncIterator[Chunk]:
     for chunk in opening:
         yield chunk
-    async for chunk in following:
-        yield chunk
+    if following is not None:
+        async for chunk in following:
+            yield chunk
 
 
 def _least(wish_s: float | None, configured_s: float) -> float:

@@ -84,7 +84,7 @@ class Relay:
         """Have the next deployment go on. Raises `StreamBroken` where none can."""
         attempt, now = self.served.attempt, self._clock()
         await self.served.answer.close()
-        self._run.fails(attempt, error.status, now)
+        self._run.fails(attempt, error.status, now, usage=error.usage)
         self.served.asked.failed(now, judge(error), status=error.status, retry_after_s=error.retry_after_s)
         self._stalls += error.status == "timeout"
         if not self._can_go_on():

@@ -141,18 +141,18 @@ class Run:
         """Further fields of OpenAI's `usage`, as the deployment that answered reported them."""
         return self._told[-1].usage_details if len(self._told) == 1 else {}
 
-    def begin(self, deployment: Deployment, clock: float) -> OpenAttempt:
-        """A deployment is asked."""
-        return OpenAttempt(deployment, self.request, started=clock)
-
     def answers(self, attempt: OpenAttempt, clock: float) -> None:
         """This attempt is the one that answers: what it says, the client is given."""
         self._told.append(attempt)
         self._put(attempt, _ANSWERED, clock, billed=None)
 
-    def fails(self, attempt: OpenAttempt, status: int | str, clock: float) -> None:
-        """An attempt has failed, before its first content or after. It costs what it is known to be billed for."""
+    def fails(self, attempt: OpenAttempt, status: int | str, clock: float, *, usage: Usage | None = None) -> None:
+        """An attempt has failed, before its first content or after. It costs what it is known to be billed for.
+
+        `usage` is what the failure itself reports.
+        """
         attempt.is_interrupted = True
+        attempt.reported = usage or attempt.reported
         is_billed = attempt.reported is not None or attempt.has_produced
         self._put(attempt, str(status), clock, billed=attempt.final_usage if is_billed else None)
 

@@ -10,7 +10,7 @@ import anyio
 from events.spend import Usage
 from functions.gateway.errors import UpstreamError
 from functions.gateway.health import Asked, Fleet
-from functions.gateway.ports import Deployment
+from functions.gateway.ports import Deployment, Request
 from functions.gateway.routing import Plan, Step
 from functions.gateway.run import OpenAttempt, Run
 from functions.gateway.verdicts import judge
@@ -45,11 +45,14 @@ async def _as_it_is(_: object) -> None:
 class Asking(Generic[T]):
     """How a deployment is asked for one kind of answer.
 
-    `ask` gives the answer, or its beginning, or raises `UpstreamError`; `patience` bounds that, in seconds;
+    `prepare` sets up what is set up once, such as an SDK, which counts as nobody's time; `ask` asks for the `request`
+    and gives the answer, or its beginning, or raises `UpstreamError`; `patience` bounds that, in seconds;
     `hedge_after_s` says after which time another is asked beside it, if at all; `discard` ends an answer that came
     second.
     """
 
+    request: Request
+    prepare: Callable[[Deployment], Awaitable[None]]
     ask: Callable[[OpenAttempt], Awaitable[T]]
     patience: Callable[[Deployment], float]
     hedge_after_s: Callable[[Deployment], float | None] = _never
@@ -93,8 +96,10 @@ class Walk(Generic[T]):
 
     async def _try(self, step: Step) -> Served[T] | None:
         """Make one attempt; nothing where it failed, which the plan then knows."""
-        deployment, started = step.deployment, self._clock()
-        attempt = self._run.begin(deployment, started)
+        deployment = step.deployment
+        await self._asking.prepare(deployment)
+        started = self._clock()
+        attempt = OpenAttempt(deployment, self._asking.request, started=started)
         asked = self._fleet.of(deployment).begin(started)
         patience_s, left_s = self._asking.patience(deployment), self._deadline - started
         try:
@@ -137,7 +142,7 @@ class Walk(Generic[T]):
 
     def _fail(self, attempt: OpenAttempt, asked: Asked, error: UpstreamError) -> None:
         now, verdict = self._clock(), judge(error)
-        self._run.fails(attempt, error.status, now)
+        self._run.fails(attempt, error.status, now, usage=error.usage)
         asked.failed(now, verdict, status=error.status, retry_after_s=error.retry_after_s)
         self._plan.learn(attempt.deployment, error, verdict, now=now, deadline=self._deadline)
 

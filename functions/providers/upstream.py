@@ -3,11 +3,12 @@
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
 
 import httpx2
 
+from events.spend import Usage
 from functions.gateway.errors import UpstreamError
 from functions.gateway.exact_json import read_json
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
@@ -38,6 +39,10 @@ class Wire(Protocol):
 
     def decode(self, body: dict[str, Any]) -> Answer:
         """Read a whole answer. Raises `UpstreamError` where it is none."""
+        ...
+
+    def usage_of(self, body: dict[str, Any]) -> Usage | None:
+        """Read what a whole answer says that it consumed, good or bad."""
         ...
 
     def stream_decoder(self) -> StreamDecoder:
@@ -78,8 +83,14 @@ class ProviderUpstream:
         async with self._sent(request, deployment, deployment.timeout_s) as response:
             with transport_failures("connection_error"):
                 content = await response.aread()
-        with malformed_answers():
-            return self._wire.decode(json_object(content))
+        body = json_object(content)
+        try:
+            with malformed_answers():
+                return self._wire.decode(body)
+        except UpstreamError as error:
+            with suppress(*MALFORMED):
+                error.usage = self._wire.usage_of(body)
+            raise
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, deployment: Deployment) -> AsyncGenerator[AsyncIterator[Chunk]]:

@@ -359,6 +359,50 @@ async def test_a_continuation_that_breaks_off_as_well_is_continued_with_all_that
     assert last.asked[1].body["messages"][1]["content"] == "Hello, w"
 
 
+async def test_a_stream_to_which_nothing_is_to_be_added_is_complete() -> None:
+    nothing = UpstreamError("invalid_response", "an answer without content", code="nothing_said")
+    nothing.usage = TEN_IN
+    bench = Bench(ScriptedUpstream(HALF), ScriptedUpstream([nothing]))
+
+    events = await bench.streamed()
+
+    assert texts(events) == "Hel"
+    assert b'"finish_reason":"stop"' in events[-2]
+    assert events[-1] == b"data: [DONE]\n\n"
+    assert bench.bus.spend.usage == TEN_IN
+
+
+async def test_a_continuation_whose_provider_reports_nothing_is_estimated_by_what_it_was_sent() -> None:
+    said = "x" * 4000
+    half = [chunk(usage=TEN_IN), chunk(said), UpstreamError("broken_stream", "cut")]
+    bench = Bench(ScriptedUpstream(half), ScriptedUpstream([chunk("!"), chunk(finish_reason="stop")]))
+
+    await bench.streamed()
+
+    assert bench.bus.spend.usage.input_tokens > 1000
+
+
+async def test_what_a_failure_reports_to_have_used_is_billed() -> None:
+    failure = UpstreamError("invalid_response", "a malformed call")
+    failure.usage = TEN_IN_TWO_OUT
+    bench = Bench(ScriptedUpstream(failure), ScriptedUpstream(answer()))
+
+    await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    assert bench.bus.spend.attempts[0].cost == 10 * 2500 + 2 * 10_000
+
+
+async def test_the_import_of_an_sdk_is_no_part_of_an_attempt() -> None:
+    class Cold(ScriptedUpstream):
+        async def warm_up(self) -> None:
+            await asyncio.sleep(0.3)  # more than the deployment's patience
+
+    bench = Bench(Cold(HELLO))
+
+    assert texts(await bench.streamed()) == "Hello"
+    assert [attempt.status for attempt in bench.bus.spend.attempts] == ["200"]
+
+
 async def test_a_stream_that_nobody_can_continue_ends_with_an_error_in_the_band() -> None:
     bench = Bench(ScriptedUpstream(HALF), ScriptedUpstream([UpstreamError(503, "no")]))
 

@@ -130,7 +130,7 @@ _END: dict[str, str] = {
     **_all("message_delta usage.", *_USAGE),
     **_all("message_delta usage.", *_NO_USAGE, treatment=_NOTHING),
     "message_delta usage.cache_creation.ephemeral_5m_input_tokens": _REST,
-    "message_stop type": MAPPED,
+    "message_stop type": "ends only a message that gave no reason",
 }
 STREAM: dict[str, str] = {
     **_DELTAS,

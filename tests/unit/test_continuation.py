@@ -111,3 +111,10 @@ def test_what_is_held_back_comes_with_the_end_or_with_a_call() -> None:
     assert ending.joined(chunk(finish_reason="stop")).choices[0]["delta"] == {"content": " f"}
     call = [{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": "{}"}}]
     assert calling.joined(role_chunk(tool_calls=call)).choices[0]["delta"] == {"tool_calls": call, "content": " f"}
+
+
+def test_fields_without_a_value_do_not_end_the_comparison() -> None:
+    continuation = Continuation(SAID)
+
+    assert continuation.joined(role_chunk(role="assistant", content="lazy ", refusal=None)).choices == []
+    assert continuation.joined(chunk("dog. It was late.")).choices[0]["delta"] == {"content": " late."}

@@ -5,11 +5,13 @@ from typing import Any
 
 import httpx2
 
+from events.spend import Usage
 from functions.gateway.ports import Answer, ChatRequest, Deployment
 from functions.providers.anthropic.betas import beta_headers
 from functions.providers.anthropic.decode import decode_answer
 from functions.providers.anthropic.encode import dropped_params, encode_request
 from functions.providers.anthropic.stream import AnthropicStream
+from functions.providers.anthropic.usage import usage_of
 from functions.providers.parts import malformed_requests, refuse_custom_tools
 from functions.providers.sdk import SdkClient
 from functions.providers.upstream import ProviderUpstream
@@ -39,6 +41,10 @@ class AnthropicWire:
     def decode(self, body: dict[str, Any]) -> Answer:
         """Read a message."""
         return decode_answer(body)
+
+    def usage_of(self, body: dict[str, Any]) -> Usage | None:
+        """Read `usage`."""
+        return usage_of(body.get("usage") or {})
 
     def stream_decoder(self) -> AnthropicStream:
         """Start reading a stream of message events."""

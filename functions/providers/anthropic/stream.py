@@ -19,7 +19,7 @@ _AFTER_THE_START = frozenset({
 
 
 class AnthropicStream:
-    """`StreamDecoder`: complete with `message_stop`. Usage comes with the first and the last event, cumulative.
+    """`StreamDecoder`: complete with its stop reason. Usage comes with the first and the last event, cumulative.
 
     Text, thoughts and calls are passed on as they come. What OpenAI has no word for comes in one piece before the end,
     since clients add up what comes in several.
@@ -28,7 +28,7 @@ class AnthropicStream:
     def __init__(self) -> None:
         self.is_complete = False
         self._has_begun = False
-        self._has_ended = False
+        self._is_over = False  # nothing follows, not even usage
         self._message: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
         self._extra: dict[str, Any] = {}
@@ -39,7 +39,7 @@ class AnthropicStream:
     def decode(self, event: dict[str, Any]) -> list[Chunk]:
         """Give the chunks of an event; pings, unknown events and what follows the end have none."""
         kind = event.get("type")
-        if self.is_complete:
+        if self._is_over:
             return []
         if not self._has_begun and kind in _AFTER_THE_START:
             raise UpstreamError("broken_stream", f"{kind} came before the message had begun")
@@ -55,8 +55,8 @@ class AnthropicStream:
             case "message_delta":
                 return self._delta(event)
             case "message_stop":
-                self.is_complete = True
-                return [] if self._has_ended else self._end()
+                self._is_over = True
+                return [] if self.is_complete else self._end()
             case _:
                 return []
 
@@ -135,12 +135,12 @@ class AnthropicStream:
         self._extra |= tier_of(self._usage)
         beside = {name: value for name, value in event.items() if name not in ("type", "delta", "usage")}
         self._message |= beside | event["delta"]
-        if event["delta"].get("stop_reason") is not None and not self._has_ended:
+        if event["delta"].get("stop_reason") is not None and not self.is_complete:
             return self._end()
         return [Chunk(choices=[], usage=usage_of(self._usage))]
 
     def _end(self) -> list[Chunk]:
-        self._has_ended = True
+        self.is_complete = True
         blocks = [block.whole() for _, block in sorted(self._blocks.items())]
         stop_reason = self._message.get("stop_reason")
         refuse_nothing(stop_reason, blocks)

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx2
 
+from events.spend import Usage
 from functions.gateway.ports import Answer, ChatRequest, Deployment, EmbeddingRequest, Embeddings
 from functions.providers.calls import new_call_id
 from functions.providers.embedder import ProviderEmbedder
@@ -13,6 +14,7 @@ from functions.providers.google.embeddings import decode_embeddings, encode_embe
 from functions.providers.google.encode import encode_request
 from functions.providers.google.parameters import dropped_params
 from functions.providers.google.stream import GoogleStream
+from functions.providers.google.usage import searches_in, usage_of
 from functions.providers.parts import malformed_requests, refuse_custom_tools
 from functions.providers.upstream import ProviderUpstream
 
@@ -34,6 +36,10 @@ class GoogleWire:
     def decode(self, body: dict[str, Any]) -> Answer:
         """Read a response."""
         return decode_answer(body, new_call_id)
+
+    def usage_of(self, body: dict[str, Any]) -> Usage | None:
+        """Read `usageMetadata`."""
+        return usage_of(body.get("usageMetadata"), searches_in(body.get("candidates") or []))
 
     def stream_decoder(self) -> GoogleStream:
         """Start reading a stream of responses."""

@@ -44,7 +44,7 @@ class GoogleClient:
         from google.genai.errors import APIError
 
         verb = "streamGenerateContent?alt=sse" if is_stream else self._verb
-        api: Any = self._client(deployment)._api_client  # pyright: ignore[reportPrivateUsage]
+        api: Any = (await self._client(deployment))._api_client  # pyright: ignore[reportPrivateUsage]
         request = api._build_request("post", f"models/{deployment.upstream_model}:{verb}", body)
         request.timeout = timeout
         request.headers.update(headers)
@@ -59,10 +59,11 @@ class GoogleClient:
             await anyio.to_thread.run_sync(_import_sdk)
             self._is_imported = True
 
-    def _client(self, deployment: Deployment) -> "genai.Client":
+    async def _client(self, deployment: Deployment) -> "genai.Client":
+        """Give the client of these credentials; making one takes a tenth of a second, which it does off the loop."""
         credentials = (deployment.api_key, deployment.api_base)
         if credentials not in self._clients:
-            self._clients[credentials] = self._new_client(deployment)
+            self._clients[credentials] = await anyio.to_thread.run_sync(self._new_client, deployment)
         return self._clients[credentials]
 
     def _new_client(self, deployment: Deployment) -> "genai.Client":

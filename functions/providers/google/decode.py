@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from functions.gateway.errors import UpstreamError
+from functions.gateway.errors import NOTHING_SAID, UpstreamError
 from functions.gateway.ports import Answer
 from functions.providers.google.candidate import CandidateReader
 from functions.providers.google.finish import BLOCKED_PROMPT
@@ -63,7 +63,7 @@ def refuse_void(readers: Collection[CandidateReader], usage: Mapping[str, Any] |
     """
     has_written = bool((usage or {}).get("candidatesTokenCount"))
     if all(reader.is_void or (reader.is_blank and not has_written) for reader in readers):
-        raise UpstreamError("invalid_response", "an answer without content")
+        raise UpstreamError("invalid_response", "an answer without content", code=NOTHING_SAID)
 
 
 def metadata_of(body: Mapping[str, Any]) -> dict[str, Any]:

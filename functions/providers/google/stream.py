@@ -6,6 +6,7 @@ Source: https://ai.google.dev/api/generate-content#method:-models.streamgenerate
 from collections.abc import Callable
 from typing import Any
 
+from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Chunk
 from functions.providers.google.candidate import CandidateReader
 from functions.providers.google.decode import blocked_prompt, created_at, extra_of, metadata_of, placed, refuse_void
@@ -24,6 +25,13 @@ class GoogleStream:
 
     def decode(self, event: dict[str, Any]) -> list[Chunk]:
         """Give one chunk for a response: its parts as one delta for each candidate."""
+        try:
+            return [self._chunk(event)]
+        except UpstreamError as error:
+            error.usage = usage_of(event.get("usageMetadata"), self._searches)
+            raise
+
+    def _chunk(self, event: dict[str, Any]) -> Chunk:
         candidates: list[dict[str, Any]] = event.get("candidates") or []
         feedback: dict[str, Any] = event.get("promptFeedback") or {}
         if feedback.get("blockReason") and not candidates:
@@ -35,17 +43,15 @@ class GoogleStream:
         if self.is_complete:
             refuse_void(self._readers.values(), event.get("usageMetadata"))
         self._searches = max(self._searches, searches_in(candidates))  # the metadata comes whole, if more than once
-        return [
-            Chunk(
-                choices=choices,
-                usage=usage_of(event.get("usageMetadata"), self._searches),
-                usage_details=usage_details(event.get("usageMetadata")),
-                response_id=event.get("responseId"),
-                response_model=event.get("modelVersion"),
-                created=created_at(event),
-                extra=extra_of(event),
-            )
-        ]
+        return Chunk(
+            choices=choices,
+            usage=usage_of(event.get("usageMetadata"), self._searches),
+            usage_details=usage_details(event.get("usageMetadata")),
+            response_id=event.get("responseId"),
+            response_model=event.get("modelVersion"),
+            created=created_at(event),
+            extra=extra_of(event),
+        )
 
     def _add_metadata(self, metadata: dict[str, Any]) -> None:
         self._metadata |= metadata

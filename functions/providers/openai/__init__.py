@@ -7,9 +7,10 @@ from typing import Any
 
 import httpx2
 
+from events.spend import Usage
 from functions.gateway.ports import Answer, ChatRequest, Deployment
 from functions.providers.embedder import ProviderEmbedder
-from functions.providers.openai.decode import decode_answer
+from functions.providers.openai.decode import decode_answer, usage_of
 from functions.providers.openai.embeddings import OpenAIEmbeddings
 from functions.providers.openai.encode import dropped_params, encode_request
 from functions.providers.openai.stream import OpenAIStream
@@ -33,6 +34,10 @@ class OpenAIWire:
     def decode(self, body: dict[str, Any]) -> Answer:
         """Read a `chat.completion`."""
         return decode_answer(body)
+
+    def usage_of(self, body: dict[str, Any]) -> Usage | None:
+        """Read `usage`."""
+        return usage_of(body.get("usage"))
 
     def stream_decoder(self) -> OpenAIStream:
         """Start reading a stream of `chat.completion.chunk`s."""
