@@ -4,11 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import reduce
+from hashlib import sha256
 from typing import ClassVar, TypeGuard, assert_never
+from urllib.parse import quote
 
+from events.allowance import counter_of, is_allowance
 from events.money import NOTHING, NanoUsd
 from events.spend import CompletionFailed, SpendRecorded
 from events.window import Window, window_at
+
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +35,36 @@ class Budget:
 
     def has_counter(self, name: str) -> bool:
         """Say whether a counter is that of one of this budget's windows; its duration may have been another once."""
-        key = name.removeprefix(f"{self.budget_id}:")
+        return self._window_named(name) is not None
+
+    def window_of(self, spend: SpendRecorded | CompletionFailed) -> Window:
+        """Give the window in which a spend counts: that of its allowance of this budget, or else of its own time."""
+        for allowance_id in spend.allowance_ids:
+            if window := self._window_named(counter_of(allowance_id)):
+                return window
+        return self.window(spend.time)
+
+    def _window_named(self, name: str) -> Window | None:
+        prefix = f"{self.budget_id}:"
+        if not name.startswith(prefix):
+            return None
+        key = name.removeprefix(prefix)
         try:
             starts_at = datetime.fromisoformat(f"{key}-01" if len(key) == len("2026-11") else key)
         except ValueError:
-            return False
-        return self.counter(self.window(starts_at.replace(tzinfo=UTC))) == name
+            return None
+        window = self.window(starts_at.replace(tzinfo=UTC))
+        return window if window.key == key else None
+
+
+def budget_id_of(scope: str, *names: str) -> str:
+    """Name the budget of a scope, such as `team:red` or `key:5f3c…:gpt-4o`; every store takes it as a key."""
+    return ":".join((scope, *(_quoted(name) for name in names)))
+
+
+def _quoted(name: str) -> str:
+    quoted = quote(name, safe="")
+    return quoted if len(quoted) <= _LONGEST_NAME else f"sha256-{sha256(name.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +115,22 @@ def is_counted(event: object) -> TypeGuard[SpendRecorded | CompletionFailed]:
 def increments(budgets: Iterable[Budget], events: Iterable[object]) -> dict[str, int]:
     """Say by how much each counter grows, in nano-USD, for these events (each counted once).
 
-    Events that cost nothing (most failures, ticks) add nothing. An event belongs to the window of its own
-    `time`, however late it arrives.
+    Events that cost nothing (most failures, ticks) add nothing. However late it arrives, a spend belongs to the windows
+    that it was admitted to, and to each of its allowances, whose own counters are named as they are; of a budget that
+    gave it none, to the window of its own `time`.
     """
-    spends = [event for event in events if is_counted(event)]
+    budgets = list(budgets)
     grown: dict[str, int] = {}
-    for budget in budgets:
-        for spend in spends:
-            counter = budget.counter(budget.window(spend.time))
-            grown[counter] = grown.get(counter, 0) + spend.cost
+    for spend in events:
+        if is_counted(spend):
+            for counter in _counters(budgets, spend):
+                grown[counter] = grown.get(counter, 0) + spend.cost
     return grown
+
+
+def _counters(budgets: Iterable[Budget], spend: SpendRecorded | CompletionFailed) -> set[str]:
+    allowances = [name for name in spend.allowance_ids if is_allowance(name)]
+    return {*allowances, *map(counter_of, allowances), *(budget.counter(budget.window_of(spend)) for budget in budgets)}
 
 
 def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[ThresholdCrossed]:

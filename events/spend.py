@@ -114,3 +114,4 @@ class CompletionFailed:
     trace_context: str | None = None
     cost: NanoUsd = NOTHING
     catalog_version: str | None = None
+    allowance_ids: tuple[str, ...] = ()

@@ -132,6 +132,7 @@ async def open_fold(environment: Environment) -> AsyncGenerator[FoldInstance]:
             budgets=[config.budget] if config.budget else [],
             ledger=stores.ledger,
             counters=stores.counters,
+            gate=stores.gate,
             bus=stores.bus,
             now=_now,
             interval_s=_FOLD_INTERVAL_S[environment.gateway_backend],

@@ -9,7 +9,8 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from events.budget import Budget, BudgetWindow, evolve, is_counted
+from events.allowance import is_allowance
+from events.budget import Budget, BudgetWindow, evolve, increments, is_counted
 from events.codec import UndecodableEvent
 from events.money import NanoUsd, usd
 from functions import bootstrap
@@ -23,8 +24,7 @@ async def replayed(ledger: Ledger, budgets: Sequence[Budget]) -> dict[str, Budge
     states: dict[str, BudgetWindow] = {}
     async for event in ledger.replay():
         if is_counted(event):
-            for budget in budgets:
-                counter = budget.counter(budget.window(event.time))
+            for counter in increments(budgets, [event]):
                 states[counter] = evolve(states.get(counter, BudgetWindow()), event)
     return states
 
@@ -33,7 +33,7 @@ async def compare(ledger: Ledger, counters: Counters, budgets: Sequence[Budget],
     """Say what differs, repair it if asked to, and give the exit code."""
     truth = await replayed(ledger, budgets)
     stored = {name: (await counters.read(name)).spent async for name in counters.names()}
-    ours = {name for name in stored if any(budget.has_counter(name) for budget in budgets)} | set(truth)
+    ours = {name for name in stored if _is_ours(name, budgets)} | set(truth)
     for name in sorted(set(stored) - ours):
         sys.stdout.write(f"{name}: counter {_shown(stored[name])}, not of this configuration; left alone\n")
     differing = 0
@@ -46,8 +46,13 @@ async def compare(ledger: Ledger, counters: Counters, budgets: Sequence[Budget],
         if repair:
             await counters.set_spent(name, right)
     repaired = " and were repaired" if repair and differing else ""
-    sys.stdout.write(f"{len(truth)} counters replayed, {differing} differ{repaired}\n")
+    windows = sum(1 for name in truth if not is_allowance(name))
+    sys.stdout.write(f"{windows} counters replayed, {differing} differ{repaired}\n")
     return 1 if differing and not repair else 0
+
+
+def _is_ours(counter: str, budgets: Sequence[Budget]) -> bool:
+    return is_allowance(counter) or any(budget.has_counter(counter) for budget in budgets)
 
 
 def _shown(spent: NanoUsd) -> str:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from events.allowance import Allowance, allowance_id
 from events.budget import Budget, ThresholdCrossed
 from events.money import NanoUsd, nano_usd
 from events.spend import Attempt, CompletionFailed, Scopes, SpendRecorded, Usage
@@ -36,6 +37,12 @@ def spend(event_id: str = "evt-1", *, cost: int = 1, **fields: Any) -> SpendReco
         **fields,
     }
     return SpendRecorded(event_id=event_id, cost=NanoUsd(cost), **given)
+
+
+def allowance(name: str = "a", granted: int = 10, *, counter: str = TODAY, **fields: Any) -> Allowance:
+    """A part of today's global budget, all of whose requests are over by noon."""
+    given: dict[str, Any] = {"settled_by": NOON, **fields}
+    return Allowance(allowance_id=allowance_id(counter, name), granted=NanoUsd(granted), **given)
 
 
 def failure(event_id: str = "evt-1", *, cost: int = 0) -> CompletionFailed:

@@ -11,7 +11,8 @@ from events.money import NanoUsd
 from events.tick import Ticked
 from events.window import Window
 from functions.gateway.errors import StoreUnavailable, Unstorable
-from functions.gateway.ports import BUDGET_ALERTS, AlreadyRecorded, Bus, Counters, Ledger
+from functions.gateway.ports import BUDGET_ALERTS, AlreadyRecorded, Bus, Counters, Gate, Ledger
+from functions.gateway.reconciling import reconcile_late, reconcile_unsettled
 
 Waiting = tuple[Event, asyncio.Future[None]]
 
@@ -31,6 +32,7 @@ class Folder:
         budgets: Sequence[Budget],
         ledger: Ledger,
         counters: Counters,
+        gate: Gate,
         bus: Bus,
         now: Callable[[], datetime],
         interval_s: float,
@@ -38,6 +40,7 @@ class Folder:
         self._budgets = budgets
         self._ledger = ledger
         self._counters = counters
+        self._gate = gate
         self._bus = bus
         self._now = now
         self._interval_s = interval_s
@@ -78,13 +81,11 @@ class Folder:
     async def _fold_group(self, group: Sequence[Event]) -> None:
         totals = await self._commit({event.event_id: event for event in group if not isinstance(event, Ticked)})
         now = self._now()
-        moments = [
-            now if isinstance(event, Ticked) else event.time
-            for event in group
-            if is_counted(event) or isinstance(event, Ticked)
-        ]
+        await reconcile_late(group, self._gate, self._counters, now)
+        if any(isinstance(event, Ticked) for event in group):
+            await reconcile_unsettled(self._gate, self._counters, now)
         for budget in self._budgets:
-            for window in {budget.window(moment) for moment in moments}:
+            for window in _windows(budget, group, now):
                 await self._announce(budget, window, totals.get(budget.counter(window)), now)
 
     async def _commit(self, events: dict[str, Event]) -> dict[str, int]:
@@ -118,6 +119,12 @@ class Folder:
 
     def _all_announced(self, alerts: Sequence[ThresholdCrossed]) -> bool:
         return all(alert.event_id in self._announced for alert in alerts)
+
+
+def _windows(budget: Budget, group: Sequence[Event], now: datetime) -> set[Window]:
+    """Give the windows that a group is about: those that it counts in, and at a tick the present one."""
+    counted = {budget.window_of(event) for event in group if is_counted(event)}
+    return counted | {budget.window(now) for event in group if isinstance(event, Ticked)}
 
 
 def _resolve(group: Sequence[Waiting], error: Exception | None) -> None:

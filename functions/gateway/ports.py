@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
+from events.allowance import Allowance
 from events.budget import BudgetWindow, ThresholdCrossed
 from events.codec import Event
 from events.money import NanoUsd
@@ -251,6 +252,52 @@ class Counters(Protocol):
 
     def names(self) -> AsyncIterator[str]:
         """Give the name of every counter there is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What was granted of an amount that was asked for, and how much of its window's budget is handed out with it."""
+
+    granted: NanoUsd
+    admitted: NanoUsd
+
+
+class Gate(Protocol):
+    """How much of each window's budget is handed out (`admitted`), and to whom.
+
+    Where two ask at once, what they are granted together stays within the limit. Each call raises `StoreUnavailable`,
+    whether it was done or not; asking again is harmless.
+    """
+
+    async def take(self, asked: Allowance, *, limit: NanoUsd) -> Grant:
+        """Hand out `asked.granted`, or as much as keeps `admitted` within the limit.
+
+        An allowance that is known by its id already is taken once: the answer says what it was granted.
+        """
+        ...
+
+    async def give_back(self, allowance_id: str, rest: NanoUsd) -> None:
+        """Take an allowance's rest back and forget it; nothing where it was reconciled, or is forgotten."""
+        ...
+
+    async def admitted(self, counter: str) -> NanoUsd:
+        """Say how much of a window's budget is handed out."""
+        ...
+
+    async def unsettled(self, now: datetime) -> Sequence[Allowance]:
+        """Give the allowances whose `settled_by` has passed and that were neither given back nor reconciled."""
+        ...
+
+    async def known(self, allowance_ids: Sequence[str]) -> Sequence[Allowance]:
+        """Give those of the allowances that were not given back."""
+        ...
+
+    async def amend(self, before: Allowance, after: Allowance) -> bool:
+        """Put `after` in the place of `before`, and what it has returned at others' disposal.
+
+        Does nothing, and says so, where the allowance is not as `before` any more.
+        """
         ...
 
 

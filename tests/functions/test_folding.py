@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from events.budget import ThresholdCrossed
+from events.budget import ThresholdCrossed, increments
 from events.codec import Event, decode
-from events.money import nano_usd
+from events.money import NanoUsd, nano_usd
 from events.tick import Ticked
 from functions.adapters.embedded.bus import SqliteSubscription
 from functions.adapters.embedded.stores import open_bus_file, open_embedded
@@ -19,7 +19,7 @@ from functions.gateway.errors import StoreUnavailable, Unstorable
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.ports import BUDGET_ALERTS, Ledger
 from functions.replay import replayed
-from tests.builders import NOON, TODAY, budget, failure, spend
+from tests.builders import NOON, TODAY, allowance, budget, failure, spend
 
 
 class WatchedLedger:
@@ -57,6 +57,7 @@ class Fold:
             budgets=[budget()],
             ledger=self.ledger,
             counters=self.stores.counters,
+            gate=self.stores.gate,
             bus=self.stores.bus,
             now=lambda: now,
             interval_s=0,
@@ -184,3 +185,82 @@ async def test_a_late_event_counts_in_its_own_window(fold: Fold) -> None:
 
     assert await fold.spent() == 0
     assert (await fold.stores.counters.read("global:2026-11-23")).spent == 5
+
+
+MINE = allowance("mine", 100)
+
+
+async def admitted(fold: Fold) -> int:
+    return await fold.stores.gate.admitted(TODAY)
+
+
+async def tick(fold: Fold, *, minutes: float) -> None:
+    """A tick that many minutes after noon, by when the requests of `MINE` must be over."""
+    async with open_folder(fold.another(NOON + timedelta(minutes=minutes))) as folder:
+        await folder.fold(Ticked(event_id=f"tick-{minutes}", time=NOON))
+
+
+async def test_a_spend_counts_in_its_allowance_too(fold: Fold) -> None:
+    await fold_all(fold.folder, [spend("a", cost=5, allowance_ids=(MINE.allowance_id,)), spend("b", cost=2)])
+
+    counters = {name: (await fold.stores.counters.read(name)).spent async for name in fold.stores.counters.names()}
+    assert counters == {TODAY: 7, MINE.allowance_id: 5}
+    assert {name: window.spent for name, window in (await replayed(fold.ledger, [budget()])).items()} == counters
+
+
+async def test_a_spend_announces_in_the_window_that_it_was_admitted_to(fold: Fold) -> None:
+    after_midnight = NOON + timedelta(hours=13)
+    admitted_today = spend("a", cost=nano_usd(6), time=after_midnight, allowance_ids=(MINE.allowance_id,))
+
+    await fold.folder.fold(admitted_today)
+
+    assert (await fold.spent(), await fold.alerts()) == (nano_usd(6), [50])
+
+
+async def test_what_a_dead_instance_left_goes_back_once_nothing_more_comes(fold: Fold) -> None:
+    await fold.stores.gate.take(MINE, limit=NanoUsd(100))
+    await fold.folder.fold(spend("a", cost=30, allowance_ids=(MINE.allowance_id,)))
+
+    await tick(fold, minutes=-1)
+    await tick(fold, minutes=1)
+    assert await admitted(fold) == 100
+    await tick(fold, minutes=3)
+    await tick(fold, minutes=4)
+
+    assert await admitted(fold) == await fold.spent() == 30
+
+
+async def test_a_tick_that_overtakes_the_events_of_an_outage_gives_nothing_away(fold: Fold) -> None:
+    await fold.stores.gate.take(MINE, limit=NanoUsd(100))
+    await tick(fold, minutes=60)
+    await fold.folder.fold(spend("a", cost=30, allowance_ids=(MINE.allowance_id,)))
+
+    await tick(fold, minutes=62)
+    assert await admitted(fold) == 100
+    await tick(fold, minutes=64)
+    assert await admitted(fold) == 30
+
+
+async def test_a_spend_that_comes_after_all_of_that_is_taken_out_again(fold: Fold) -> None:
+    await fold.stores.gate.take(MINE, limit=NanoUsd(100))
+    await tick(fold, minutes=60)
+    await tick(fold, minutes=63)
+    assert await admitted(fold) == 0
+
+    async with open_folder(fold.another(NOON + timedelta(minutes=64))) as folder:
+        await folder.fold(spend("a", cost=30, allowance_ids=(MINE.allowance_id,)))
+
+    assert await admitted(fold) == await fold.spent() == 30
+
+
+async def test_a_spend_that_comes_after_a_crash_of_the_folder_is_taken_out_when_it_comes_again(fold: Fold) -> None:
+    late = spend("a", cost=30, allowance_ids=(MINE.allowance_id,))
+    await fold.stores.gate.take(MINE, limit=NanoUsd(100))
+    await tick(fold, minutes=60)
+    await tick(fold, minutes=63)
+    await fold.stores.ledger.commit([late], increments([budget()], [late]))
+
+    async with open_folder(fold.another(NOON + timedelta(minutes=64))) as folder:
+        await folder.fold(late)
+
+    assert await admitted(fold) == await fold.spent() == 30

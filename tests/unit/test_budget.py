@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.budget import BudgetWindow, due_alerts, fold, increments
+from events.budget import BudgetWindow, budget_id_of, due_alerts, fold, increments
 from events.money import NanoUsd, nano_usd
 from events.spend import CompletionFailed, SpendRecorded
 from tests.builders import NOON, TODAY, budget, failure, spend, threshold_crossed
@@ -33,6 +33,34 @@ def test_an_event_counts_in_the_window_of_its_own_time() -> None:
     late = spend(cost=7, time=NOON - timedelta(days=1))
 
     assert increments([budget()], [late, spend(cost=5)]) == {"global:2026-11-23": 7, TODAY: 5}
+
+
+def test_a_spend_counts_where_it_was_admitted_and_in_its_allowances() -> None:
+    """It began a second before midnight, under a budget of the day and one of its team."""
+    admitted = ("global:2026-11-23|a", "team:red:2026-11|b")
+
+    grown = increments([budget()], [spend(cost=5, allowance_ids=admitted), spend("evt-2", cost=2)])
+
+    assert grown == {"global:2026-11-23": 5, TODAY: 2, "team:red:2026-11": 5} | dict.fromkeys(admitted, 5)
+
+
+def test_an_allowance_of_a_window_of_another_length_leaves_the_spend_to_its_time() -> None:
+    grown = increments([budget()], [spend(cost=5, allowance_ids=("global:2026-11|a",))])
+
+    assert grown == {TODAY: 5, "global:2026-11": 5, "global:2026-11|a": 5}
+
+
+@pytest.mark.parametrize("name", ["", "|", "global:2026-11-24", "a/b|c", "a|b|", "x" * 2000 + "|a"])
+def test_what_names_no_allowance_counts_nowhere(name: str) -> None:
+    assert increments([budget()], [spend(cost=5, allowance_ids=(name,))]) == {TODAY: 5}
+
+
+def test_budgets_of_different_names_have_different_ids() -> None:
+    names = ["red", "red/blue", "red:blue", "red|blue", "RED", "x" * 300, "x" * 301, "%72ed"]
+
+    ids = [budget_id_of("team", name) for name in names] + [budget_id_of("team", "red", "blue")]
+
+    assert len(set(ids)) == len(ids)
 
 
 def test_a_failed_request_adds_nothing() -> None:

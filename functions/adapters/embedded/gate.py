@@ -1,0 +1,116 @@
+"""What is handed out of each budget, in the ledger's SQLite file."""
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from events.allowance import Allowance, granted_of
+from events.money import NOTHING, NanoUsd
+from functions.adapters.embedded.database import Database
+from functions.gateway.ports import Grant
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS gates (counter TEXT PRIMARY KEY, admitted INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS allowances (
+    allowance_id TEXT PRIMARY KEY, granted INTEGER NOT NULL, settled_by TEXT NOT NULL, returned INTEGER,
+    watched INTEGER, watched_since TEXT
+);
+CREATE INDEX IF NOT EXISTS unsettled_allowances ON allowances (settled_by) WHERE returned IS NULL;
+"""
+_FIELDS = "allowance_id, granted, settled_by, returned, watched, watched_since"
+
+
+class SqliteGate:
+    """`Gate`. Each call is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def take(self, asked: Allowance, *, limit: NanoUsd) -> Grant:
+        """Hand out what is left, up to what is asked for."""
+        return await self._database.run(lambda connection: _take(connection, asked, limit))
+
+    async def give_back(self, allowance_id: str, rest: NanoUsd) -> None:
+        """Take the rest back."""
+        await self._database.run(lambda connection: _give_back(connection, allowance_id, rest))
+
+    async def admitted(self, counter: str) -> NanoUsd:
+        """Say how much is handed out."""
+        return await self._database.read(lambda connection: _admitted(connection, counter))
+
+    async def unsettled(self, now: datetime) -> Sequence[Allowance]:
+        """Give those that are late."""
+        query = f"SELECT {_FIELDS} FROM allowances WHERE returned IS NULL AND settled_by <= ?"  # noqa: S608
+        rows = await self._database.read(lambda connection: connection.execute(query, (_text(now),)).fetchall())
+        return [_allowance(row) for row in rows]
+
+    async def known(self, allowance_ids: Sequence[str]) -> Sequence[Allowance]:
+        """Give those that there are."""
+        found = await self._database.read(lambda connection: [_found(connection, name) for name in allowance_ids])
+        return [allowance for allowance in found if allowance is not None]
+
+    async def amend(self, before: Allowance, after: Allowance) -> bool:
+        """Replace it, if it is as it was."""
+        return await self._database.run(lambda connection: _amend(connection, before, after))
+
+
+def _take(connection: sqlite3.Connection, asked: Allowance, limit: NanoUsd) -> Grant:
+    admitted = _admitted(connection, asked.counter)
+    if (known := _found(connection, asked.allowance_id)) is not None:
+        return Grant(known.granted, admitted)
+    granted = granted_of(asked.granted, total=admitted + asked.granted, limit=limit)
+    if granted:
+        row = (asked.allowance_id, granted, _text(asked.settled_by), None, None, None)
+        connection.execute("INSERT INTO allowances VALUES (?, ?, ?, ?, ?, ?)", row)
+        _admit(connection, asked.counter, granted)
+    return Grant(granted, NanoUsd(admitted + granted))
+
+
+def _give_back(connection: sqlite3.Connection, allowance_id: str, rest: NanoUsd) -> None:
+    known = _found(connection, allowance_id)
+    if known is not None and known.returned is None:
+        connection.execute("DELETE FROM allowances WHERE allowance_id = ?", (allowance_id,))
+        _admit(connection, known.counter, -rest)
+
+
+def _amend(connection: sqlite3.Connection, before: Allowance, after: Allowance) -> bool:
+    if _found(connection, before.allowance_id) != before:
+        return False
+    statement = "UPDATE allowances SET returned = ?, watched = ?, watched_since = ? WHERE allowance_id = ?"
+    since = after.watched_since and _text(after.watched_since)
+    connection.execute(statement, (after.returned, after.watched, since, before.allowance_id))
+    _admit(connection, before.counter, after.admitted - before.admitted)
+    return True
+
+
+def _admit(connection: sqlite3.Connection, counter: str, by: int) -> None:
+    grow = "INSERT INTO gates VALUES (?, ?) ON CONFLICT (counter) DO UPDATE SET admitted = admitted + excluded.admitted"
+    connection.execute(grow, (counter, by))
+
+
+def _admitted(connection: sqlite3.Connection, counter: str) -> NanoUsd:
+    row = connection.execute("SELECT admitted FROM gates WHERE counter = ?", (counter,)).fetchone()
+    return NanoUsd(row[0]) if row else NOTHING
+
+
+def _found(connection: sqlite3.Connection, allowance_id: str) -> Allowance | None:
+    query = f"SELECT {_FIELDS} FROM allowances WHERE allowance_id = ?"  # noqa: S608
+    row = connection.execute(query, (allowance_id,)).fetchone()
+    return _allowance(row) if row else None
+
+
+def _allowance(row: tuple[str, int, str, int | None, int | None, str | None]) -> Allowance:
+    name, granted, settled_by, returned, watched, since = row
+    return Allowance(
+        allowance_id=name,
+        granted=NanoUsd(granted),
+        settled_by=datetime.fromisoformat(settled_by),
+        returned=None if returned is None else NanoUsd(returned),
+        watched=None if watched is None else NanoUsd(watched),
+        watched_since=None if since is None else datetime.fromisoformat(since),
+    )
+
+
+def _text(time: datetime) -> str:
+    """Write a time so that later ones sort after earlier ones."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
