@@ -1,0 +1,167 @@
+"""What a request may cost at most, before anybody is asked."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, cast
+
+from events.money import NanoUsd
+from functions.gateway.catalog import Model, Prices
+from functions.gateway.ports import ChatRequest, Deployment, Request
+
+_OVERHEAD_TOKENS = 1_000  # that providers add: roles, the instructions for tools
+_MESSAGE_TOKENS = 16
+_IMAGE_TOKENS = 6_000  # https://platform.claude.com/docs/en/build-with-claude/vision: 4,784 at most, 2026-11
+_AUDIO_BYTES_PER_TOKEN = 16  # base64 of 8 kbit/s is 1,300 bytes a second, of 32 tokens with Google, fewer elsewhere
+_WINDOW = 1_000_000  # of a model whose window is not known
+_MOST_OUTPUT = 32_768  # of a model whose limit is not known
+_MOST_SEARCHES = 10
+_NANO_PER_TOKEN = 1_000  # USD per 1M tokens × 1000 = nano-USD per token
+_OWN_TOOLS = (None, "function", "custom")  # run by the client
+_LIMITS = ("max_completion_tokens", "max_tokens")  # the first one that is given counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Bill:
+    """What one deployment may bill for an attempt: `fixed`, and `per_token` for up to `most` tokens of output."""
+
+    fixed: int
+    per_token: int
+    most: int
+
+    def cost(self, max_tokens: int) -> int:
+        return self.fixed + self.per_token * min(max_tokens, self.most)
+
+    def affordable(self, amount: int) -> int:
+        left = amount - self.fixed
+        return -1 if left < 0 else left // self.per_token if self.per_token else self.most
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """The dearest attempt that a request's chain allows, `times` over where as many may run at once.
+
+    Attempts after one another are counted once: nearly all that fail are billed nothing, and setting aside a chain's
+    every retry would keep most of a budget idle. What a failed one was billed all the same is settled with the rest.
+    """
+
+    bills: tuple[_Bill, ...]
+    max_tokens: int  # that an answer may have: as asked for, or else what the most verbose of the chain can
+    can_be_lowered: bool
+    times: int = 1
+
+    def cost(self, max_tokens: int) -> NanoUsd:
+        """Give the cost where an answer has at most so many tokens."""
+        return NanoUsd(max(1, self.times * max((bill.cost(max_tokens) for bill in self.bills), default=0)))
+
+    def affordable_tokens(self, amount: NanoUsd) -> int:
+        """Say how many tokens an answer may have for an amount; under 0 where it doesn't even cover the input."""
+        return min((bill.affordable(amount // self.times) for bill in self.bills), default=self.max_tokens)
+
+
+def worst_case(request: Request, chain: Sequence[Deployment], *, times: int = 1) -> WorstCase:
+    """Bound what a request may cost.
+
+    A token is at least a byte of text; an image has a bound of its own, a file that isn't in the request fills the
+    model's window, as a search may. Each token is priced as the dearest of its kind.
+    """
+    asked = _asked_tokens(request)
+    texts = _input_tokens(request)
+    bills = [_bill(request, deployment.model, texts) for deployment in chain]
+    most = max((bill.most for bill in bills), default=0)
+    return WorstCase(
+        bills=tuple(bills),
+        max_tokens=min(asked, most) if asked else most,
+        can_be_lowered=isinstance(request, ChatRequest),
+        times=times,
+    )
+
+
+def with_at_most(request: ChatRequest, max_tokens: int) -> ChatRequest:
+    """Give the request with a lower limit of its answer's tokens."""
+    name = next((name for name in _LIMITS if request.body.get(name)), "max_tokens")
+    return replace(request, body={**request.body, name: max_tokens})
+
+
+def _asked_tokens(request: Request) -> int | None:
+    return next((request.body[name] for name in _LIMITS if request.body.get(name)), None)
+
+
+def _bill(request: Request, model: Model, texts: int | None) -> _Bill:
+    window = model.max_input_tokens or _WINDOW
+    tokens = window if texts is None else min(texts, window)
+    prices = [model.prices, *(tier for limit, tier in model.long_context if tokens > limit)]
+    answers: int = request.body.get("n") or 1
+    predicted = _size(request.body.get("prediction")) * _dearest_output(prices)
+    searches = _MOST_SEARCHES * _nano(model.prices.web_search) if texts is None else 0
+    return _Bill(
+        fixed=tokens * _dearest_input(prices) + predicted + searches,
+        per_token=answers * _dearest_output(prices),
+        most=(model.max_output_tokens or _MOST_OUTPUT) if isinstance(request, ChatRequest) else 0,
+    )
+
+
+def _dearest_input(prices: Sequence[Prices]) -> int:
+    return max(_nano(p) for t in prices for p in (t.input, t.cache_write_5m, t.cache_write_1h, t.audio_input))
+
+
+def _dearest_output(prices: Sequence[Prices]) -> int:
+    return max(_nano(p) for t in prices for p in (t.output, t.reasoning_output, t.audio_output))
+
+
+def _nano(price: Decimal | None) -> int:
+    return 0 if price is None else math.ceil(price * _NANO_PER_TOKEN)
+
+
+def _input_tokens(request: Request) -> int | None:
+    """Bound a request's input; `None`: only the model's window bounds it."""
+    body = request.body
+    if not isinstance(request, ChatRequest):
+        return _size(body.get("input"))
+    if body.get("web_search_options") is not None or any(
+        tool.get("type") not in _OWN_TOOLS for tool in body.get("tools") or ()
+    ):
+        return None
+    total = _OVERHEAD_TOKENS + sum(_size(body.get(name)) for name in ("tools", "functions", "response_format"))
+    for message in body["messages"]:
+        for size in _message_sizes(message):
+            if size is None:
+                return None
+            total += size
+    return total
+
+
+def _message_sizes(message: Mapping[str, Any]) -> Iterator[int | None]:
+    yield _MESSAGE_TOKENS
+    for name, value in message.items():
+        if name != "content" or not isinstance(value, list):
+            yield _size(value)
+            continue
+        for part in cast("list[dict[str, Any]]", value):
+            yield _part_size(part)
+
+
+def _part_size(part: Mapping[str, Any]) -> int | None:
+    match part.get("type"):
+        case "image_url":
+            return _IMAGE_TOKENS
+        case "input_audio":
+            return _MESSAGE_TOKENS + _size(part) // _AUDIO_BYTES_PER_TOKEN
+        case "file":
+            return _size(part) if (part["file"].get("file_data") or "").startswith("data:") else None
+        case "text" | "refusal":
+            return _size(part)
+        case _:
+            return None
+
+
+def _size(value: Any) -> int:
+    """Count the bytes of all that is written in a JSON value, and one for each mark between."""
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
+    if isinstance(value, dict):
+        return sum(_size(name) + _size(item) + 6 for name, item in cast("dict[str, Any]", value).items())
+    if isinstance(value, list):
+        return sum(_size(item) + 1 for item in cast("list[Any]", value))
+    return 0 if value is None else 8
