@@ -15,7 +15,7 @@ from events.money import NanoUsd
 from functions.gateway.purses import Open, Pace, Purse, allowance_size
 from tests.builders import NOON, TODAY, allowance
 
-LIMIT = NanoUsd(1000)
+LIMIT = NanoUsd(3000)
 LIFETIME = timedelta(seconds=60)
 LONGEST_REQUEST = timedelta(seconds=30)
 LATEST_EVENT = timedelta(seconds=100)  # less than `QUIET`, or a tick may come before it
@@ -94,20 +94,20 @@ class Event:
 CHOICES: dict[str, dict[str, Sequence[object]]] = {
     "take": {
         "slot": [0, 1],
-        "amount": [100, 300, 400],
+        "amount": [100, 300, 2000],
         "lost_replies": [0, 0, 0, 1, 2],
         "dies": ["no"] * 8 + ["before the cut", "after"],
     },
     "begin": {"slot": [0, 1], "worst": [1, 60, 100]},
-    "finish": {"slot": [0, 1], "which": range(9), "percent": [0, 30, 100], "dies": [False] * 7 + [True]},
+    "finish": {"slot": [0, 1], "which": range(9), "percent": [0, 0, 30, 100], "dies": [False] * 7 + [True]},
     "give_back": {"slot": [0, 1], "idle_s": [0, 30], "lost_replies": [0, 1]},
     "kill": {"slot": [0, 1]},
     "deliver": {"which": range(9)},
     "deliver_again": {"which": range(9)},
-    "wait": {"seconds": [1, 30, 61, 95, 125]},
+    "wait": {"seconds": [1, 31, 61, 95]},
     "tick": {},
 }
-STEPS = [name for name in CHOICES for _ in range({"begin": 7, "finish": 5, "deliver": 3, "tick": 3}.get(name, 1))]
+STEPS = [name for name in CHOICES for _ in range({"begin": 6, "finish": 5, "wait": 2, "tick": 4}.get(name, 1))]
 
 
 class Fleet(RuleBasedStateMachine):

@@ -1,0 +1,338 @@
+"""Allowances, with a real store: several instances spend from one budget."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from events.allowance import Allowance
+from events.budget import Budget, increments
+from events.money import NanoUsd, nano_usd
+from events.spend import Scopes
+from functions.adapters.embedded.stores import open_embedded
+from functions.adapters.stores import Stores
+from functions.gateway.allowances import AllowanceAdmission, AllowanceHold, Terms, open_admission
+from functions.gateway.errors import BudgetExceeded, StoreUnavailable
+from functions.gateway.ports import Gate, Grant, Request
+from functions.gateway.worst_case import worst_case
+from tests.builders import NOON, TODAY, budget, chat_request, deployment, spend
+
+ASKED = chat_request(max_tokens=100)
+WORST = worst_case(ASKED, [deployment()]).cost(100)  # about $0.0037, of which $0.001 is for 100 tokens
+PATIENT = Terms(patience_s=5)
+HURRIED = Terms(patience_s=0.05)
+
+
+@dataclass
+class WatchedGate:
+    """A real gate that counts its calls, may be down, and may lose its answers."""
+
+    gate: Gate
+    calls: int = 0
+    is_down: bool = False
+    loses: int = 0
+
+    async def take(self, asked: Allowance, *, limit: NanoUsd) -> Grant:
+        self.calls += 1
+        if self.is_down:
+            raise StoreUnavailable("the store is down")
+        grant = await self.gate.take(asked, limit=limit)
+        if self.loses:
+            self.loses -= 1
+            raise StoreUnavailable("the answer was lost")
+        return grant
+
+    async def give_back(self, allowance_id: str, rest: NanoUsd) -> None:
+        self.calls += 1
+        await self.gate.give_back(allowance_id, rest)
+
+    async def admitted(self, counter: str) -> NanoUsd:
+        self.calls += 1
+        return await self.gate.admitted(counter)
+
+    async def unsettled(self, now: datetime) -> Sequence[Allowance]:
+        return await self.gate.unsettled(now)
+
+    async def known(self, allowance_ids: Sequence[str]) -> Sequence[Allowance]:
+        return await self.gate.known(allowance_ids)
+
+    async def amend(self, before: Allowance, after: Allowance) -> bool:
+        return await self.gate.amend(before, after)
+
+
+@dataclass
+class Fleet:
+    """One store, and instances on it."""
+
+    stores: Stores
+    gate: WatchedGate
+    budgets: list[Budget]
+    now: datetime = NOON
+    ids: "count[int]" = field(default_factory=count)
+    spent: int = 0
+
+    def instance(self, terms: Terms = HURRIED) -> AbstractAsyncContextManager[AllowanceAdmission]:
+        return open_admission(lambda tasks: self._admission(tasks, terms))
+
+    def _admission(self, tasks: asyncio.TaskGroup, terms: Terms) -> AllowanceAdmission:
+        return AllowanceAdmission(
+            self._applying,
+            self.gate,
+            self.stores.counters,
+            tasks,
+            now=lambda: self.now,
+            clock=asyncio.get_running_loop().time,
+            new_id=lambda: str(next(self.ids)),
+            exceeded_status=429,
+            terms=terms,
+        )
+
+    def _applying(self, request: Request, scopes: Scopes) -> Sequence[Budget]:
+        return self.budgets
+
+    async def record(self, hold: AllowanceHold, cost: int) -> None:
+        """What a request does at its end: its event is folded, its hold settled."""
+        self.spent += cost
+        event = spend(f"e-{next(self.ids)}", cost=cost, allowance_ids=hold.allowance_ids)
+        hold.settle(NanoUsd(cost))
+        await self.stores.ledger.commit([event], increments(self.budgets, [event]))
+
+    async def request(self, admission: AllowanceAdmission, cost: int, request: Request = ASKED) -> int | None:
+        """One request that costs so much. Gives what its answer's length was lowered to."""
+        async with admission.hold(request, [deployment()]) as hold:
+            await asyncio.sleep(0)
+            await self.record(hold, cost)
+            return hold.max_tokens
+
+    async def admitted(self, counter: str = TODAY) -> int:
+        return await self.stores.gate.admitted(counter)
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncGenerator[Fleet]:
+    async with open_embedded(tmp_path) as stores:
+        yield Fleet(stores, WatchedGate(stores.gate), [budget(max_budget=1)])
+
+
+def of(cost: int, times: float) -> Budget:
+    """The global budget, of so many times a cost."""
+    return replace(budget(), max_budget=NanoUsd(int(cost * times)))
+
+
+async def test_what_a_request_did_not_need_is_there_for_the_next(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 2)]
+
+    async with fleet.instance() as one:
+        for _ in range(20):
+            await fleet.request(one, WORST // 20)
+
+    assert await fleet.admitted() == fleet.spent == WORST // 20 * 20
+
+
+async def test_many_requests_take_few_round_trips(fleet: Fleet) -> None:
+    async with fleet.instance() as one:
+        for _ in range(200):
+            await fleet.request(one, WORST // 20)
+
+    assert fleet.gate.calls < 20
+
+
+async def test_those_who_come_at_once_ask_the_gate_once(fleet: Fleet) -> None:
+    async with fleet.instance() as one:
+        await asyncio.gather(*(fleet.request(one, WORST) for _ in range(30)))
+        asked = fleet.gate.calls
+
+    assert asked <= 2
+
+
+async def test_a_closed_instance_gives_back_everything_that_it_did_not_spend(fleet: Fleet) -> None:
+    async with fleet.instance() as one:
+        await fleet.request(one, 7)
+        assert await fleet.admitted() > 7
+
+    assert await fleet.admitted() == 7
+
+
+async def test_an_idle_instance_gives_back_what_it_does_not_use(fleet: Fleet) -> None:
+    async with fleet.instance(replace(HURRIED, idle_s=0)) as one:
+        await fleet.request(one, 7)
+
+        async with asyncio.timeout(5):
+            while await fleet.admitted() > 7:  # noqa: ASYNC110 (it is a store that is watched)
+                await asyncio.sleep(0.05)
+
+
+async def test_over_the_budget_a_request_is_refused(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 1)]
+
+    async with fleet.instance() as one:
+        await fleet.request(one, WORST)
+        with pytest.raises(BudgetExceeded) as refused:
+            await fleet.request(one, 1)
+
+    assert refused.value.status == 429
+    assert fleet.spent == WORST
+
+
+async def test_a_budget_of_nothing_refuses_everyone_at_once(fleet: Fleet) -> None:
+    fleet.budgets = [budget(max_budget=0)]
+
+    async with fleet.instance(PATIENT) as one, asyncio.timeout(2):
+        with pytest.raises(BudgetExceeded):
+            await fleet.request(one, 0)
+
+
+async def test_near_the_end_an_answer_is_made_as_long_as_can_be_paid(fleet: Fleet) -> None:
+    fleet.budgets = [replace(budget(), max_budget=NanoUsd(WORST - nano_usd(0.0005)))]
+
+    async with fleet.instance() as one:
+        assert await fleet.request(one, 5) == 50
+
+
+async def test_where_that_is_not_wanted_it_is_refused(fleet: Fleet) -> None:
+    fleet.budgets = [replace(budget(), max_budget=NanoUsd(WORST - nano_usd(0.0005)))]
+
+    async with fleet.instance(replace(HURRIED, lowers_max_tokens=False)) as one:
+        with pytest.raises(BudgetExceeded):
+            await fleet.request(one, 5)
+
+
+async def test_an_answer_too_short_to_be_of_use_is_refused(fleet: Fleet) -> None:
+    fleet.budgets = [replace(budget(), max_budget=NanoUsd(WORST - nano_usd(0.0009)))]
+
+    async with fleet.instance() as one:
+        with pytest.raises(BudgetExceeded):
+            await fleet.request(one, 5)
+
+
+async def test_a_request_waits_for_what_another_one_may_give_back(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 1.5)]
+
+    async with fleet.instance(PATIENT) as one, asyncio.timeout(3):
+        async with one.hold(ASKED, [deployment()]) as first:
+            second = asyncio.create_task(fleet.request(one, 3))
+            await asyncio.sleep(0.05)
+            assert not second.done()
+            await fleet.record(first, 2)
+        assert await second is None
+
+
+async def test_a_request_that_ends_without_a_word_was_not_spent(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 1)]
+
+    async with fleet.instance() as one:
+        async with one.hold(ASKED, [deployment()]):
+            pass
+        await fleet.request(one, 5)
+
+    assert await fleet.admitted() == 5
+
+
+async def test_who_gives_up_waiting_leaves_nothing_held(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 1)]
+
+    async with fleet.instance(PATIENT) as one:
+        async with one.hold(ASKED, [deployment()]) as first:
+            second = asyncio.create_task(fleet.request(one, 3))
+            await asyncio.sleep(0.05)
+            second.cancel()
+            await fleet.record(first, 2)
+        await asyncio.gather(second, return_exceptions=True)
+
+    assert await fleet.admitted() == fleet.spent == 2
+
+
+async def test_a_lost_answer_takes_nothing_twice(fleet: Fleet) -> None:
+    fleet.gate.loses = 1
+
+    async with fleet.instance() as one:
+        with pytest.raises(StoreUnavailable):
+            await fleet.request(one, 5)
+        await fleet.request(one, 5)
+
+    assert await fleet.admitted() == 5
+
+
+async def test_while_the_store_is_down_requests_live_on_what_there_is(fleet: Fleet) -> None:
+    async with fleet.instance() as one:
+        for _ in range(3):
+            await fleet.request(one, WORST)
+        fleet.gate.is_down = True
+        await fleet.request(one, 5)
+
+
+async def test_while_the_store_is_down_and_nothing_is_there_everyone_is_told(fleet: Fleet) -> None:
+    fleet.gate.is_down = True
+
+    async with fleet.instance() as one:
+        outcomes = await asyncio.gather(*(fleet.request(one, 5) for _ in range(20)), return_exceptions=True)
+
+    assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
+    assert fleet.gate.calls == 1
+
+
+async def test_a_request_needs_all_budgets_and_holds_in_all_or_in_none(fleet: Fleet) -> None:
+    team = replace(of(WORST, 1), budget_id="team:red")
+    fleet.budgets = [budget(), team]
+
+    async with fleet.instance() as one:
+        await fleet.request(one, WORST)
+        with pytest.raises(BudgetExceeded, match="team:red"):
+            await fleet.request(one, 5)
+
+    assert await fleet.admitted() == await fleet.admitted("team:red:2026-11-24") == WORST
+
+
+async def test_a_request_is_counted_in_each_of_its_budgets(fleet: Fleet) -> None:
+    fleet.budgets = [budget(), replace(budget(), budget_id="team:red"), replace(budget(), budget_id="key:5f")]
+
+    async with fleet.instance() as one, one.hold(ASKED, [deployment()]) as hold:
+        await fleet.record(hold, 9)
+
+    counters = [f"{one.budget_id}:2026-11-24" for one in fleet.budgets]
+    assert [(await fleet.stores.counters.read(counter)).spent for counter in counters] == [9, 9, 9]
+
+
+async def test_a_new_window_begins_with_all_of_its_budget(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 1)]
+
+    async with fleet.instance() as one:
+        await fleet.request(one, WORST)
+        fleet.now += timedelta(days=1)
+        await fleet.request(one, WORST)
+
+
+async def test_without_a_budget_nobody_is_asked(fleet: Fleet) -> None:
+    fleet.budgets = []
+
+    async with fleet.instance() as one:
+        await fleet.request(one, 5)
+
+    assert fleet.gate.calls == 0
+
+
+async def test_several_instances_use_a_budget_up_and_never_pass_it(fleet: Fleet) -> None:
+    """Each has clients that ask without pause; what was used when the first of them is refused is nearly all."""
+    fleet.budgets = [of(WORST, 150)]
+    used: list[float] = []
+
+    async def client(admission: AllowanceAdmission, cost: Callable[[int], int]) -> None:
+        for turn in range(1000):
+            try:
+                await fleet.request(admission, cost(turn))
+            except BudgetExceeded:
+                used.append(fleet.spent / fleet.budgets[0].max_budget)
+                return
+
+    async with AsyncExitStack() as stack:
+        instances = [await stack.enter_async_context(fleet.instance(PATIENT)) for _ in range(3)]
+        clients = [client(one, lambda turn: WORST * (turn % 4 + 1) // 5) for one in instances for _ in range(6)]
+        await asyncio.gather(*clients)
+
+    assert used[0] >= 0.97
+    assert await fleet.admitted() == fleet.spent <= fleet.budgets[0].max_budget
