@@ -89,6 +89,7 @@ class Pool:
         self._waiting: deque[_Waiter] = deque()
         self._filling: asyncio.Task[None] | None = None
         self._unanswered: tuple[Allowance, float] | None = None
+        self._giving_back = asyncio.Lock()
         self._closed_until = float("-inf")
         self._has_waited_in_vain = False
 
@@ -131,15 +132,18 @@ class Pool:
         allowance.settle(held, cost, now)
         if is_spent:
             self._pace.spent(cost, now)
+        if allowance.free < 0 and not allowance.holds:  # it cost more than its worst case: others must know at once
+            self._tasks.create_task(self.give_back(idle_s=self._terms.idle_s))
         self._serve()
 
     async def give_back(self, *, idle_s: float, too_small_for: NanoUsd = NOTHING) -> None:
-        """Give the gate what isn't needed. What can't be given back now is reconciled later."""
+        """Give the gate what isn't needed, or is overdrawn. What can't be given back now is reconciled later."""
         now = self._clock()
-        for done in self.purse.take_out(now, unused_since=now - idle_s, too_small_for=too_small_for):
-            with suppress(StoreUnavailable, TimeoutError):
-                async with asyncio.timeout(_GATE_WITHIN_S):
-                    await self._gate.give_back(done.allowance_id, done.rest)
+        async with self._giving_back:
+            for done in self.purse.take_out(now, unused_since=now - idle_s, too_small_for=too_small_for):
+                with suppress(StoreUnavailable, TimeoutError):
+                    async with asyncio.timeout(_GATE_WITHIN_S):
+                        await self._gate.give_back(done.allowance_id, done.rest)
 
     def _fill(self) -> None:
         if self._filling is None or self._filling.done():
@@ -166,6 +170,8 @@ class Pool:
 
     async def _take(self) -> Grant | None:
         """Take one allowance, for all who wait; nothing where nobody does any more."""
+        async with self._giving_back:
+            pass  # what is on its way back counts
         await self._give_back_fragments()
         if not self._waiting:
             return None

@@ -194,6 +194,19 @@ async def test_near_the_end_an_answer_is_made_as_long_as_can_be_paid(fleet: Flee
         assert await fleet.request(one, 5) == 50
 
 
+async def test_an_answer_that_cost_more_than_its_worst_case_is_counted_before_the_next(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 10)]
+
+    async with fleet.instance() as one, fleet.instance() as other:
+        await fleet.request(one, WORST * 11)
+        with pytest.raises(BudgetExceeded):
+            await fleet.request(other, 1)
+        with pytest.raises(BudgetExceeded):
+            await fleet.request(one, 1)
+
+    assert await fleet.admitted() == fleet.spent == WORST * 11
+
+
 async def test_where_that_is_not_wanted_it_is_refused(fleet: Fleet) -> None:
     fleet.budgets = [replace(budget(), max_budget=NanoUsd(WORST - nano_usd(0.0005)))]
 

@@ -16,8 +16,8 @@ from functions.gateway.purses import Open, Pace, Purse, allowance_size
 from tests.builders import NOON, TODAY, allowance
 
 LIMIT = NanoUsd(3000)
-LIFETIME = timedelta(seconds=60)
-LONGEST_REQUEST = timedelta(seconds=30)
+LIFETIME = timedelta(seconds=300)
+LONGEST_REQUEST = timedelta(seconds=50)
 LATEST_EVENT = timedelta(seconds=100)  # less than `QUIET`, or a tick may come before it
 
 
@@ -104,10 +104,10 @@ CHOICES: dict[str, dict[str, Sequence[object]]] = {
     "kill": {"slot": [0, 1]},
     "deliver": {"which": range(9)},
     "deliver_again": {"which": range(9)},
-    "wait": {"seconds": [1, 31, 61, 95]},
+    "wait": {"seconds": [1, 40, 60, 95, 130]},
     "tick": {},
 }
-STEPS = [name for name in CHOICES for _ in range({"begin": 6, "finish": 5, "wait": 2, "tick": 4}.get(name, 1))]
+STEPS = [name for name in CHOICES for _ in range({"begin": 6, "finish": 5, "wait": 3, "tick": 4}.get(name, 1))]
 
 
 class Fleet(RuleBasedStateMachine):
@@ -229,7 +229,7 @@ class Fleet(RuleBasedStateMachine):
 
 TestFleet = Fleet.TestCase
 TestFleet.settings = settings(
-    max_examples=50, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
