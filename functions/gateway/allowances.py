@@ -91,6 +91,7 @@ class Pool:
         self._unanswered: tuple[Allowance, float] | None = None
         self._giving_back = asyncio.Lock()
         self._closed_until = float("-inf")
+        self._is_short = False  # the gate has said that there is too little left
         self._has_waited_in_vain = False
 
     @property
@@ -119,6 +120,8 @@ class Pool:
                 is_covered = True
                 return covering
         except TimeoutError:
+            if not self._is_short:
+                raise StoreUnavailable("The budget's store did not answer in time. Try again shortly.") from None
             self._has_waited_in_vain = True
             self._closed_until = self._clock() + _CLOSED_S
             raise Short(self, self.purse.most(self._clock())) from None
@@ -156,8 +159,9 @@ class Pool:
                 grant = await self._take()
                 self._serve()
                 if grant is None or not self._waiting or grant.granted >= self._waiting[0].cost:
-                    self._has_waited_in_vain = False
+                    self._is_short = self._has_waited_in_vain = False
                     continue
+                self._is_short = True
                 if not await self._may_come_back():
                     self._refuse()
                     return
@@ -172,7 +176,8 @@ class Pool:
         """Take one allowance, for all who wait; nothing where nobody does any more."""
         async with self._giving_back:
             pass  # what is on its way back counts
-        await self._give_back_fragments()
+        if self._waiting:
+            await self._give_back_fragments()
         if not self._waiting:
             return None
         now = self._clock()
@@ -191,9 +196,13 @@ class Pool:
         return grant
 
     async def _give_back_fragments(self) -> None:
-        """Where little is left, put together what lies in pieces too small for the first who waits."""
-        if self._waiting and self.left < self._waiting[0].cost:
-            await self.give_back(idle_s=self._terms.idle_s, too_small_for=self._waiting[0].cost)
+        """Give back what lies in pieces too small for the first who waits; where little is left, before asking."""
+        first = self._waiting[0].cost
+        returning = self.give_back(idle_s=self._terms.idle_s, too_small_for=first)
+        if self.left < first:
+            await returning
+        else:
+            self._tasks.create_task(returning)
 
     def _allowance(self, size: NanoUsd) -> Allowance:
         seconds = self._terms.lifetime_s + self._terms.longest_request_s
@@ -298,7 +307,8 @@ class AllowanceAdmission:
         self._exceeded_status = exceeded_status
         self._attempts_at_once = attempts_at_once
         self._terms = terms or Terms()
-        self._pools: dict[str, Pool] = {}
+        self._pools: dict[str, Pool] = {}  # by counter
+        self._current: dict[str, Pool] = {}  # by budget: that of the present window
 
     @asynccontextmanager
     async def hold(
@@ -326,6 +336,8 @@ class AllowanceAdmission:
                 await pool.give_back(idle_s=1 if is_scarce else self._terms.idle_s)
                 if pool.is_over(self._now()):
                     del self._pools[pool.counter]
+                    if self._current.get(pool.budget.budget_id) is pool:
+                        del self._current[pool.budget.budget_id]
 
     async def close(self) -> None:
         """Give back everything that no request holds. A courtesy: what it can't, reconciliation does."""
@@ -334,7 +346,11 @@ class AllowanceAdmission:
                 await asyncio.gather(*(pool.give_back(idle_s=0) for pool in self._pools.values()))
 
     def _pool(self, budget: Budget) -> Pool:
-        window = budget.window(self._now())
+        now = self._now()
+        known = self._current.get(budget.budget_id)
+        if known is not None and known.budget == budget and known.window.starts_at <= now < known.window.ends_at:
+            return known
+        window = budget.window(now)
         known = self._pools.get(budget.counter(window))
         if known is None:
             known = Pool(
@@ -350,6 +366,7 @@ class AllowanceAdmission:
             )
             self._pools[known.counter] = known
         known.budget = budget  # its limit may have been changed
+        self._current[budget.budget_id] = known
         return known
 
     async def _held(self, pools: Sequence[Pool], worst: WorstCase) -> AllowanceHold:

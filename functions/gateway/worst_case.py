@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache
 from typing import Any, cast
 
 from events.money import NanoUsd
-from functions.gateway.catalog import Model, Prices
+from functions.gateway.catalog import Prices
 from functions.gateway.ports import ChatRequest, Deployment, Request
 
 _OVERHEAD_TOKENS = 1_000  # that providers add: roles, the instructions for tools
@@ -16,6 +17,7 @@ _IMAGE_TOKENS = 6_000  # https://platform.claude.com/docs/en/build-with-claude/v
 _AUDIO_BYTES_PER_TOKEN = 16  # base64 of 8 kbit/s is 1,300 bytes a second, of 32 tokens with Google, fewer elsewhere
 _WINDOW = 1_000_000  # of a model whose window is not known
 _MOST_OUTPUT = 32_768  # of a model whose limit is not known
+_ANTHROPIC_UNASKED = 32_768  # its wire has no request without a limit: 16,384, and as many to think
 _MOST_SEARCHES = 10
 _NANO_PER_TOKEN = 1_000  # USD per 1M tokens × 1000 = nano-USD per token
 _OWN_TOOLS = (None, "function", "custom")  # run by the client
@@ -66,13 +68,11 @@ def worst_case(request: Request, chain: Sequence[Deployment], *, times: int = 1)
     A token is at least a byte of text; an image has a bound of its own, a file that isn't in the request fills the
     model's window, as a search may. Each token is priced as the dearest of its kind.
     """
-    asked = _asked_tokens(request)
     texts = _input_tokens(request)
-    bills = [_bill(request, deployment.model, texts) for deployment in chain]
-    most = max((bill.most for bill in bills), default=0)
+    bills = tuple(_bill(request, deployment, texts) for deployment in chain)
     return WorstCase(
-        bills=tuple(bills),
-        max_tokens=min(asked, most) if asked else most,
+        bills=bills,
+        max_tokens=max((bill.most for bill in bills), default=0),
         can_be_lowered=isinstance(request, ChatRequest),
         times=times,
     )
@@ -84,30 +84,39 @@ def with_at_most(request: ChatRequest, max_tokens: int) -> ChatRequest:
     return replace(request, body={**request.body, name: max_tokens})
 
 
-def _asked_tokens(request: Request) -> int | None:
-    return next((request.body[name] for name in _LIMITS if request.body.get(name)), None)
+def _most_output(request: Request, deployment: Deployment) -> int:
+    """Bound an answer's tokens: as asked for, or else as many as the model writes, within its own limit."""
+    if not isinstance(request, ChatRequest):
+        return 0
+    asked = next((request.body[name] for name in _LIMITS if request.body.get(name)), None)
+    limit = deployment.model.max_output_tokens
+    unasked = _ANTHROPIC_UNASKED if deployment.provider == "anthropic" else limit or _MOST_OUTPUT
+    most: int = asked or unasked
+    return min(most, limit or most)
 
 
-def _bill(request: Request, model: Model, texts: int | None) -> _Bill:
+def _bill(request: Request, deployment: Deployment, texts: int | None) -> _Bill:
+    model = deployment.model
     window = model.max_input_tokens or _WINDOW
     tokens = window if texts is None else min(texts, window)
-    prices = [model.prices, *(tier for limit, tier in model.long_context if tokens > limit)]
+    dearest = [_dearest(model.prices), *(_dearest(tier) for limit, tier in model.long_context if tokens > limit)]
+    per_input, per_output = max(read for read, _ in dearest), max(written for _, written in dearest)
     answers: int = request.body.get("n") or 1
-    predicted = _size(request.body.get("prediction")) * _dearest_output(prices)
+    predicted = _size(request.body.get("prediction")) * per_output
     searches = _MOST_SEARCHES * _nano(model.prices.web_search) if texts is None else 0
     return _Bill(
-        fixed=tokens * _dearest_input(prices) + predicted + searches,
-        per_token=answers * _dearest_output(prices),
-        most=(model.max_output_tokens or _MOST_OUTPUT) if isinstance(request, ChatRequest) else 0,
+        fixed=tokens * per_input + predicted + searches,
+        per_token=answers * per_output,
+        most=_most_output(request, deployment),
     )
 
 
-def _dearest_input(prices: Sequence[Prices]) -> int:
-    return max(_nano(p) for t in prices for p in (t.input, t.cache_write_5m, t.cache_write_1h, t.audio_input))
-
-
-def _dearest_output(prices: Sequence[Prices]) -> int:
-    return max(_nano(p) for t in prices for p in (t.output, t.reasoning_output, t.audio_output))
+@cache
+def _dearest(prices: Prices) -> tuple[int, int]:
+    """Give the dearest input and output, in nano-USD per token."""
+    read = (prices.input, prices.cache_write_5m, prices.cache_write_1h, prices.audio_input)
+    written = (prices.output, prices.reasoning_output, prices.audio_output)
+    return max(map(_nano, read)), max(map(_nano, written))
 
 
 def _nano(price: Decimal | None) -> int:

@@ -36,9 +36,14 @@ class WatchedGate:
     calls: int = 0
     is_down: bool = False
     loses: int = 0
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.open.set()
 
     async def take(self, asked: Allowance, *, limit: NanoUsd) -> Grant:
         self.calls += 1
+        await self.open.wait()
         if self.is_down:
             raise StoreUnavailable("the store is down")
         grant = await self.gate.take(asked, limit=limit)
@@ -287,6 +292,15 @@ async def test_while_the_store_is_down_and_nothing_is_there_everyone_is_told(fle
 
     assert {type(outcome) for outcome in outcomes} == {StoreUnavailable}
     assert fleet.gate.calls == 1
+
+
+async def test_a_store_that_is_slow_is_no_budget_that_is_spent(fleet: Fleet) -> None:
+    fleet.gate.open.clear()
+
+    async with fleet.instance() as one:
+        with pytest.raises(StoreUnavailable):
+            await fleet.request(one, 5)
+        fleet.gate.open.set()
 
 
 async def test_a_request_needs_all_budgets_and_holds_in_all_or_in_none(fleet: Fleet) -> None:

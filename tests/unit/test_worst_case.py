@@ -57,6 +57,13 @@ def test_without_a_limit_an_answer_is_as_long_as_the_model_can() -> None:
     assert cost(limited) == cost(limited, max_tokens=500)
 
 
+def test_without_a_limit_claude_is_asked_for_less_than_it_can() -> None:
+    claude = deployment("anthropic", model=replace(model(), max_output_tokens=128_000))
+
+    assert worst(claude).max_tokens == 32_768
+    assert worst(claude, max_tokens=100_000).max_tokens == 100_000
+
+
 def test_a_limit_over_the_models_own_is_the_models_own() -> None:
     limited = deployment(model=replace(model(), max_output_tokens=500))
 
