@@ -17,7 +17,8 @@ _IMAGE_TOKENS = 6_000  # https://platform.claude.com/docs/en/build-with-claude/v
 _AUDIO_BYTES_PER_TOKEN = 16  # base64 of 8 kbit/s is 1,300 bytes a second, of 32 tokens with Google, fewer elsewhere
 _WINDOW = 1_000_000  # of a model whose window is not known
 _MOST_OUTPUT = 32_768  # of a model whose limit is not known
-_ANTHROPIC_UNASKED = 32_768  # its wire has no request without a limit: 16,384, and as many to think
+_ANTHROPIC_UNASKED = 16_384  # its wire has no request without a limit, which is this and what there is to think
+_MOST_THINKING = 16_384  # where no budget says how much
 _MOST_SEARCHES = 10
 _NANO_PER_TOKEN = 1_000  # USD per 1M tokens × 1000 = nano-USD per token
 _OWN_TOOLS = (None, "function", "custom")  # run by the client
@@ -90,9 +91,18 @@ def _most_output(request: Request, deployment: Deployment) -> int:
         return 0
     asked = next((request.body[name] for name in _LIMITS if request.body.get(name)), None)
     limit = deployment.model.max_output_tokens
-    unasked = _ANTHROPIC_UNASKED if deployment.provider == "anthropic" else limit or _MOST_OUTPUT
+    if deployment.provider == "anthropic":
+        unasked = _ANTHROPIC_UNASKED + max(_MOST_THINKING, _thinking_budget(request))
+    else:
+        unasked = limit or _MOST_OUTPUT
     most: int = asked or unasked
     return min(most, limit or most)
+
+
+def _thinking_budget(request: Request) -> int:
+    thinking: Any = request.body.get("thinking")
+    budget: Any = cast("dict[str, Any]", thinking).get("budget_tokens") if isinstance(thinking, dict) else None
+    return budget if isinstance(budget, int) else 0
 
 
 def _bill(request: Request, deployment: Deployment, texts: int | None) -> _Bill:

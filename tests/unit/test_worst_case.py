@@ -61,6 +61,7 @@ def test_without_a_limit_claude_is_asked_for_less_than_it_can() -> None:
     claude = deployment("anthropic", model=replace(model(), max_output_tokens=128_000))
 
     assert worst(claude).max_tokens == 32_768
+    assert worst(claude, thinking={"type": "enabled", "budget_tokens": 50_000}).max_tokens == 66_384
     assert worst(claude, max_tokens=100_000).max_tokens == 100_000
 
 
