@@ -1,6 +1,7 @@
 """The story of an answer: resolve, admit, walk the chain, record what it cost, let the last byte go."""
 
 import logging
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from functions.gateway.errors import (
     StreamBroken,
     UpstreamError,
 )
-from functions.gateway.estimates import reading_s
 from functions.gateway.headers import answer_headers
 from functions.gateway.health import Fleet
 from functions.gateway.ports import (
@@ -211,23 +211,18 @@ class Completions:
         self, run: Run, hold: Hold, chain: Chain, ask: Callable[[OpenAttempt], Awaitable[T]]
     ) -> Served[T]:
         """Have somebody of the chain answer whole."""
-        timeout_s = run.request.wishes.timeout_s
-        asking = Asking(
-            request=run.request, prepare=self._prepare, ask=ask, patience=lambda d: _least(timeout_s, d.timeout_s)
-        )
+        asking = Asking(request=run.request, prepare=self._prepare, ask=ask, patience=lambda d: d.timeout_s)
         served = await self._walk(run, hold, self._walk_of(run, self._plan(run, chain), asking))
         run.answers(served.attempt, self._clock())
         return served
 
     def _opened(self, run: Run, plan: Plan, request: ChatRequest) -> Walk[OpenStream]:
         """Have somebody of the chain open a stream."""
-        timeout_s = run.request.wishes.stream_timeout_s or run.request.wishes.timeout_s
-        reads_s = reading_s(request.body)
         asking = Asking(
             request=request,
             prepare=self._prepare,
             ask=partial(self._open if request is run.request else self._open_rest, request, plan),
-            patience=lambda d: _least(timeout_s, d.first_token_timeout_s + reads_s),
+            patience=lambda d: d.first_token_timeout_s,
             hedge_after_s=self._hedge_after_s,
             discard=OpenStream.close,
         )
@@ -330,7 +325,8 @@ class Completions:
         return answer_headers(call_id, alias, deployment, run.attempts, cost=cost, dropped_params=dropped)
 
     def _deadline(self, run: Run) -> float:
-        return run.started + _least(run.request.wishes.request_timeout_s, self._config.request_timeout_s)
+        wish_s = run.request.wishes.request_timeout_s
+        return run.started + min(wish_s or math.inf, self._config.request_timeout_s)
 
     def _unix_time(self) -> int:
         return int(self._now().timestamp())
@@ -353,7 +349,3 @@ async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk] | None = 
     if following is not None:
         async for chunk in following:
             yield chunk
-
-
-def _least(wish_s: float | None, configured_s: float) -> float:
-    return configured_s if wish_s is None else min(wish_s, configured_s)

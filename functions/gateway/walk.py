@@ -13,6 +13,7 @@ from functions.gateway.health import Asked, Fleet
 from functions.gateway.ports import Deployment, Request
 from functions.gateway.routing import Plan, Step
 from functions.gateway.run import OpenAttempt, Run
+from functions.gateway.timeouts import patient_with
 from functions.gateway.verdicts import judge
 
 OUTRUN = "outrun"  # the status of an attempt that was stopped because another one answered sooner
@@ -96,7 +97,7 @@ class Walk(Generic[T]):
 
     async def _try(self, step: Step) -> Served[T] | None:
         """Make one attempt; nothing where it failed, which the plan then knows."""
-        deployment = step.deployment
+        deployment = patient_with(step.deployment, self._asking.request)
         await self._asking.prepare(deployment)
         started = self._clock()
         attempt = OpenAttempt(deployment, self._asking.request, started=started)
