@@ -36,7 +36,7 @@ def timeouts_of(own: AttemptTimeouts, router: AttemptTimeouts, *, thinks_unasked
 
 
 def patient_with(deployment: Deployment, request: Request) -> Deployment:
-    """Give the deployment with the time that a request has for it: as it wishes, or more where there is much to read."""
+    """Give the deployment with the time that a request has for it: as it wishes, or more where it is long to read."""
     wishes, reads_s = request.wishes, round(reading_s(request.body))
     if wishes is AS_CONFIGURED and not reads_s:
         return deployment

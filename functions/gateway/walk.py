@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from events.spend import Usage
-from functions.gateway.errors import UpstreamError
+from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.health import Asked, Fleet
 from functions.gateway.ports import Deployment, Request
 from functions.gateway.routing import Plan, Step
@@ -115,6 +115,10 @@ class Walk(Generic[T]):
         except asyncio.CancelledError:
             self._stopped(attempt, asked)
             raise
+        except BadRequest:  # what this wire can't be asked, the one that was asked for may have been
+            asked.abandoned(self._clock())
+            if not self._run.attempts:
+                raise
         except BaseException:
             asked.abandoned(self._clock())
             raise

@@ -392,6 +392,17 @@ async def test_what_a_failure_reports_to_have_used_is_billed() -> None:
     assert bench.bus.spend.attempts[0].cost == 10 * 2500 + 2 * 10_000
 
 
+async def test_a_fallback_that_can_not_be_asked_such_a_thing_is_passed_over() -> None:
+    unasked = BadRequest("tools: no custom tools on this wire", param="tools")
+    bench = Bench(ScriptedUpstream(UpstreamError(503, "no")), ScriptedUpstream(unasked))
+
+    with pytest.raises(AllModelsFailed):
+        await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    with pytest.raises(BadRequest):
+        await Bench(ScriptedUpstream(unasked)).completions.answer(chat_request("claude-sonnet"), CALLER)
+
+
 async def test_the_import_of_an_sdk_is_no_part_of_an_attempt() -> None:
     class Cold(ScriptedUpstream):
         async def warm_up(self) -> None:
