@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from functions.gateway.ports import Bus, Counters, DeliveredAlerts, Ledger
+from functions.gateway.ports import Bus, Cooldowns, Counters, DeliveredAlerts, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,4 +12,5 @@ class Stores:
     ledger: Ledger
     counters: Counters
     delivered_alerts: DeliveredAlerts
+    cooldowns: Cooldowns
     bus: Bus

@@ -69,8 +69,15 @@ class RenderedStream:
     events: AsyncGenerator[bytes]
 
 
+def _unnoticed() -> None:
+    return None
+
+
 class Completions:
-    """Answers requests. `now` gives aware UTC time, `clock` monotonic seconds, `random` a number from 0 to 1."""
+    """Answers requests. `now` gives aware UTC time, `clock` monotonic seconds, `random` a number from 0 to 1.
+
+    `notice_request` is called once for each, and returns at once.
+    """
 
     def __init__(
         self,
@@ -84,6 +91,7 @@ class Completions:
         now: Callable[[], datetime],
         clock: Callable[[], float],
         random: Callable[[], float],
+        notice_request: Callable[[], None] = _unnoticed,
     ) -> None:
         self._config = config
         self._upstreams = upstreams
@@ -94,11 +102,11 @@ class Completions:
         self._now = now
         self._clock = clock
         self._random = random
+        self._notice_request = notice_request
 
     async def answer(self, request: ChatRequest, caller: Caller) -> RenderedAnswer:
         """Answer whole. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain = self._resolve(request)
-        run = Run(request, caller, started=self._clock())
+        chain, run = self._begin(request, caller)
         async with self._admission.hold(request, list(chain.deployments())) as hold:
             served = await self._served(run, hold, chain, partial(self._complete, request, chain))
             await self._record(run, hold, "completed")
@@ -115,8 +123,7 @@ class Completions:
 
     async def embed(self, request: EmbeddingRequest, caller: Caller) -> RenderedAnswer:
         """Give embeddings. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain = self._resolve(request)
-        run = Run(request, caller, started=self._clock())
+        chain, run = self._begin(request, caller)
         async with self._admission.hold(request, list(chain.deployments())) as hold:
             served = await self._served(run, hold, chain, partial(self._embed, request))
             await self._record(run, hold, "completed")
@@ -133,8 +140,7 @@ class Completions:
         `[DONE]` leaves after the spend event is acknowledged; a stream that can't be finished ends with an error
         event instead. Leaving early stops the upstream and records what was consumed.
         """
-        chain = self._resolve(request)
-        run = Run(request, caller, started=self._clock())
+        chain, run = self._begin(request, caller)
         async with self._admission.hold(request, list(chain.deployments())) as hold:
             plan = self._plan(run, chain)
             try:
@@ -154,8 +160,11 @@ class Completions:
                     with suppress(StoreUnavailable):  # logged; there is nobody left to tell
                         await self._record(run, hold, "client_disconnected")
 
-    def _resolve(self, request: Request) -> Chain:
-        return resolve(request, self._config.deployments, self._config.routing)
+    def _begin(self, request: Request, caller: Caller) -> tuple[Chain, Run]:
+        """Find out who may be asked. Raises `ModelNotFound`, `BadRequest`."""
+        self._notice_request()
+        chain = resolve(request, self._config.deployments, self._config.routing)
+        return chain, Run(request, caller, started=self._clock())
 
     def _plan(self, run: Run, chain: Chain) -> Plan:
         policy = self._config.routing

@@ -13,7 +13,7 @@ from functions.gateway.health import Asked, Fleet
 from functions.gateway.ports import Deployment, Request
 from functions.gateway.routing import Plan, Step
 from functions.gateway.run import OpenAttempt, Run
-from functions.gateway.timeouts import patient_with
+from functions.gateway.timeouts import is_hasty, patient_with
 from functions.gateway.verdicts import judge
 
 OUTRUN = "outrun"  # the status of an attempt that was stopped because another one answered sooner
@@ -147,6 +147,8 @@ class Walk(Generic[T]):
 
     def _fail(self, attempt: OpenAttempt, asked: Asked, error: UpstreamError) -> None:
         now, verdict = self._clock(), judge(error)
+        if is_hasty(self._asking.request, error):
+            asked.abandoned(now)
         self._run.fails(attempt, error.status, now, usage=error.usage)
         asked.failed(now, verdict, status=error.status, retry_after_s=error.retry_after_s)
         self._plan.learn(attempt.deployment, error, verdict, now=now, deadline=self._deadline)

@@ -491,6 +491,19 @@ async def test_a_request_bounds_its_attempts() -> None:
         assert texts([event async for event in stream.events]) == "Hello"
 
 
+async def test_an_impatient_request_puts_no_deployment_to_rest() -> None:
+    bench = Bench(ScriptedUpstream(*[[HANG]] * 5), ScriptedUpstream(*[HELLO] * 5))
+    request = chat_request("claude-sonnet", stream=True, wishes=Wishes(timeout_s=0.01))
+
+    for _ in range(5):
+        async with bench.completions.stream(request, CALLER) as stream:
+            assert texts([event async for event in stream.events]) == "Hello"
+
+    health = bench.fleet.of(bench.config.deployments["claude-sonnet"][0])
+    assert health.rests_until(asyncio.get_running_loop().time()) is None
+    assert health.in_flight == 0
+
+
 async def test_an_answer_that_was_withheld_goes_to_the_chain_for_refused_content_and_is_billed() -> None:
     choices = [{"index": 0, "message": {"role": "assistant", "content": None}, "finish_reason": "content_filter"}]
     withheld = answer(choices=choices)

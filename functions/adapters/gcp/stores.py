@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from google.cloud.firestore_v1.async_client import AsyncClient
 
+from functions.adapters.gcp.cooldowns import FirestoreCooldowns
 from functions.adapters.gcp.failures import store_failures
 from functions.adapters.gcp.firestore import FirestoreCounters, FirestoreDeliveredAlerts, FirestoreLedger
 from functions.adapters.gcp.pubsub import PubSubBus, open_publisher
@@ -22,6 +23,7 @@ async def open_gcp(project: str, *, pubsub_emulator_host: str | None = None) -> 
                 ledger=FirestoreLedger(firestore),
                 counters=FirestoreCounters(firestore),
                 delivered_alerts=FirestoreDeliveredAlerts(firestore),
+                cooldowns=FirestoreCooldowns(firestore),
                 bus=PubSubBus(publisher, project),
             )
     finally:
