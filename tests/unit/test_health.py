@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.gateway.health import Asked, Fleet, Health, Minute, RetryBudget
+from functions.gateway.health import Asked, Fleet, Health
+from functions.gateway.retry_budget import RetryBudget
+from functions.gateway.rolling import Minute
 from functions.gateway.verdicts import Verdict
 from tests.builders import deployment
 
