@@ -14,8 +14,6 @@ from functions.gateway.retry_budget import RetryBudget
 from functions.gateway.rolling import Minute, Timings
 from functions.gateway.verdicts import Verdict
 
-_INCURABLE = frozenset({401, 402, 403, 404, 429, "no_api_key"})  # bad key, no credit, quota, model gone
-_NEVER_ASKED = "unsupported"
 _SIGNS_OF_LIFE = frozenset({Verdict.CONTEXT_WINDOW, Verdict.CONTENT_POLICY, Verdict.CLIENT_FAULT})
 
 
@@ -110,18 +108,20 @@ class Asked:
             self._health.retry_budget.earn(now)
             self._health.tokens.add(now, output_tokens + input_tokens)
 
-    def failed(self, now: float, verdict: Verdict, *, status: int | str, retry_after_s: float | None = None) -> None:
-        """Take an error, whether an answer had begun or not.
+    def failed(
+        self, now: float, verdict: Verdict, *, status: int | str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        """Take an error, whether an answer had begun or not. `status` decides nothing, and may be left out.
 
-        One that is about the request shows that the deployment works. One that no retry cures, or with a wait that is
-        too long for one, begins a rest at once.
+        One that is about the request shows that the deployment works, or, where it only can't serve this one, nothing.
+        One for which it is to rest, or that says when to come again, begins a rest at once.
         """
-        if status == _NEVER_ASKED:
+        if verdict is Verdict.UNFIT:
             self.abandoned(now)
         elif self._ends():
             cooldown = self._health.cooldown
             if verdict not in _SIGNS_OF_LIFE:
-                told_s = _told_rest_s(verdict, status, retry_after_s)
+                told_s = _told_rest_s(verdict, retry_after_s)
                 cooldown.fails(self._number, now, showed_life=self._has_content, told_s=told_s)
             elif not self._has_content:
                 cooldown.shows_life(self._number, now)
@@ -175,8 +175,8 @@ def _is_reached(limit: int | None, count: int) -> bool:
     return limit is not None and count >= limit
 
 
-def _told_rest_s(verdict: Verdict, status: int | str, retry_after_s: float | None) -> float | None:
-    """Say for how long a deployment is to rest at once; `None`: it is not."""
-    if verdict is not Verdict.FALL_BACK or (retry_after_s is None and status not in _INCURABLE):
-        return None
-    return retry_after_s or 0
+def _told_rest_s(verdict: Verdict, retry_after_s: float | None) -> float | None:
+    """Say for how long, at least, a deployment is to rest at once; `None`: it is not."""
+    if verdict is Verdict.REST:
+        return retry_after_s or 0
+    return retry_after_s if verdict is Verdict.FALL_BACK else None

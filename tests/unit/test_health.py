@@ -18,8 +18,8 @@ def health(**fields: Any) -> Health:
     return Fleet().of(deployment(**fields))
 
 
-def fail(asked: Asked, now: float, verdict: Verdict = Verdict.RETRY, status: int | str = 500, **more: Any) -> None:
-    asked.failed(now, verdict, status=status, **more)
+def fail(asked: Asked, now: float, verdict: Verdict = Verdict.RETRY, **more: Any) -> None:
+    asked.failed(now, verdict, **more)
 
 
 def failures(one: Health, count: int, now: float = 0) -> None:
@@ -124,20 +124,19 @@ def test_allowed_fails_count_although_others_succeed() -> None:
     assert one.rests_until(0) == 5
 
 
-@pytest.mark.parametrize("status", [401, 402, 403, 404, 429, "no_api_key"])
-def test_what_no_retry_cures_begins_a_rest_at_once(status: int | str) -> None:
+def test_what_no_retry_cures_begins_a_rest_at_once() -> None:
     one = health(allowed_fails=100)
 
-    fail(one.begin(0), 0, Verdict.FALL_BACK, status)
+    fail(one.begin(0), 0, Verdict.REST)
 
     assert one.rests_until(0) == 5
 
 
-@pytest.mark.parametrize(("verdict", "status"), [(Verdict.FALL_BACK, 400), (Verdict.FALL_BACK_FIRST, 429)])
-def test_what_may_be_cured_does_not(verdict: Verdict, status: int) -> None:
+@pytest.mark.parametrize("verdict", [Verdict.RETRY, Verdict.FALL_BACK, Verdict.FALL_BACK_FIRST])
+def test_what_may_be_cured_does_not(verdict: Verdict) -> None:
     one = health()
 
-    fail(one.begin(0), 0, verdict, status)
+    fail(one.begin(0), 0, verdict)
 
     assert one.rests_until(0) is None
 
@@ -146,7 +145,7 @@ def test_what_may_be_cured_does_not(verdict: Verdict, status: int) -> None:
 def test_a_long_wait_hint_is_kept_to_for_a_minute_at_most(asked_for_s: float, given_s: float) -> None:
     one = health()
 
-    fail(one.begin(100), 100, Verdict.FALL_BACK, 503, retry_after_s=asked_for_s)
+    fail(one.begin(100), 100, Verdict.FALL_BACK, retry_after_s=asked_for_s)
 
     assert one.rests_until(100) == 100 + given_s
 
@@ -154,7 +153,7 @@ def test_a_long_wait_hint_is_kept_to_for_a_minute_at_most(asked_for_s: float, gi
 def test_a_short_wait_hint_begins_no_rest() -> None:
     one = health()
 
-    fail(one.begin(0), 0, Verdict.RETRY, 503, retry_after_s=1)
+    fail(one.begin(0), 0, Verdict.RETRY, retry_after_s=1)
 
     assert one.rests_until(0) is None
 
@@ -166,18 +165,29 @@ def test_a_refusal_of_the_request_is_a_sign_of_life(verdict: Verdict) -> None:
     for _ in range(2):
         failures(one, 2)
         for _ in range(2):
-            fail(one.begin(0), 0, verdict, 400)
+            fail(one.begin(0), 0, verdict)
 
     assert one.rests_until(0) is None
 
 
-def test_a_request_that_was_never_sent_says_nothing() -> None:
-    one = health()
+@pytest.mark.parametrize("retry_after_s", [None, 30])
+def test_a_request_that_it_is_not_fit_for_says_nothing(retry_after_s: float | None) -> None:
+    one = health(allowed_fails=0)
 
     for _ in range(5):
-        fail(one.begin(0), 0, Verdict.FALL_BACK, "unsupported")
+        fail(one.begin(0), 0, Verdict.UNFIT, retry_after_s=retry_after_s)
 
     assert one.rests_until(0) is None
+
+
+def test_a_request_that_it_is_not_fit_for_is_no_probe() -> None:
+    one = rested()
+
+    fail(one.begin(5), 5, Verdict.UNFIT)
+
+    assert one.rests_until(5) is None
+    one.begin(5)
+    assert one.rests_until(5) is not None
 
 
 def test_abandoned_attempts_say_nothing() -> None:
@@ -197,7 +207,7 @@ def test_a_deployment_without_cooldown_never_rests(is_cooldown_disabled: bool, c
     one = Fleet(is_cooldown_disabled=is_cooldown_disabled).of(deployment(cooldown_s=cooldown_s))
 
     failures(one, 10)
-    fail(one.begin(0), 0, Verdict.FALL_BACK, 401, retry_after_s=30)
+    fail(one.begin(0), 0, Verdict.REST, retry_after_s=30)
     one.rest_until(30, 0)
 
     assert one.rests_until(0) is None
@@ -256,7 +266,7 @@ def test_the_first_content_of_a_stream_is_a_success_of_the_probe() -> None:
 def test_a_refusal_of_the_request_is_a_success_of_the_probe() -> None:
     one = rested()
 
-    fail(one.begin(5), 5, Verdict.CLIENT_FAULT, 400)
+    fail(one.begin(5), 5, Verdict.CLIENT_FAULT)
 
     one.begin(5)
     assert one.rests_until(5) is None
@@ -298,7 +308,7 @@ def test_rests_are_short_again_after_a_success() -> None:
 def test_a_probe_that_is_told_to_wait_has_it_rest_so_long() -> None:
     one = rested()
 
-    fail(one.begin(5), 5, Verdict.FALL_BACK, 429, retry_after_s=40)
+    fail(one.begin(5), 5, Verdict.FALL_BACK, retry_after_s=40)
 
     assert one.rests_until(5) == 45
 
@@ -340,7 +350,7 @@ def test_a_probe_whose_stream_breaks_off_failed() -> None:
     one = rested()
     probe = stream(one, now=5)
 
-    fail(probe, 6, status="broken_stream")
+    fail(probe, 6)
 
     assert one.rests_until(6) == 16
 
@@ -350,7 +360,7 @@ def test_a_probe_whose_stream_breaks_off_long_after_is_one_failure() -> None:
     probe = stream(one, now=5)
     succeed(one, now=6)
 
-    fail(probe, 100, status="broken_stream")
+    fail(probe, 100)
 
     assert one.rests_until(100) is None
 
@@ -362,7 +372,7 @@ def test_failures_from_before_the_rest_ended_begin_no_other() -> None:
     succeed(one, now=5)
 
     for asked in late:
-        fail(asked, 6, Verdict.FALL_BACK, 401)
+        fail(asked, 6, Verdict.REST)
 
     assert one.rests_until(6) is None
 
@@ -405,7 +415,7 @@ ENDS: dict[str, Callable[[Asked, float], None]] = {
     "complete": complete,
     "begin to stream": lambda asked, now: asked.succeeded(now, is_stream=True, seconds=1),
     "fail": lambda asked, now: fail(asked, now),
-    "fail for good": lambda asked, now: fail(asked, now, Verdict.FALL_BACK, 401),
+    "fail for good": lambda asked, now: fail(asked, now, Verdict.REST),
     "abandon": lambda asked, now: asked.abandoned(now),
 }
 STEPS = st.lists(st.tuples(st.sampled_from(["ask", "ask", *ENDS]), st.integers(0, 20)), max_size=80)
@@ -547,10 +557,10 @@ def test_streams_that_break_off_one_after_the_other_begin_a_rest() -> None:
     one = health()
 
     for _ in range(2):
-        fail(stream(one), 0, status="broken_stream")
+        fail(stream(one), 0)
     assert one.rests_until(0) is None
 
-    fail(stream(one), 0, status="broken_stream")
+    fail(stream(one), 0)
     assert one.rests_until(0) == 5
 
 
@@ -558,7 +568,7 @@ def test_streams_that_break_off_together_begin_a_rest() -> None:
     one = health()
 
     for asked in [stream(one) for _ in range(5)]:
-        fail(asked, 0, status="broken_stream")
+        fail(asked, 0)
 
     assert one.rests_until(0) == 5
 
@@ -569,7 +579,7 @@ def test_streams_that_break_off_while_others_begin_begin_a_rest() -> None:
 
     for _ in range(4):
         earlier, latest = latest, stream(one)
-        fail(earlier, 0, status="broken_stream")
+        fail(earlier, 0)
 
     assert one.rests_until(0) == 5
 
@@ -590,7 +600,7 @@ def test_streams_that_break_off_between_whole_answers_begin_none() -> None:
 
     for asked in [stream(one) for _ in range(5)]:
         succeed(one)
-        fail(asked, 0, status="broken_stream")
+        fail(asked, 0)
 
     assert one.rests_until(0) is None
 
@@ -623,7 +633,7 @@ def test_what_is_said_after_the_end_is_ignored() -> None:
     asked.abandoned(0)
 
     for _ in range(5):
-        fail(asked, 0, Verdict.FALL_BACK, 401)
+        fail(asked, 0, Verdict.REST)
         asked.succeeded(0, is_stream=False, seconds=1)
         asked.finished(0, 10)
         asked.outrun(9)
@@ -745,7 +755,7 @@ def test_a_refused_request_earns_no_retry() -> None:
     retries(one, 0)
 
     for _ in range(10):
-        fail(one.begin(0), 0, Verdict.CLIENT_FAULT, 400)
+        fail(one.begin(0), 0, Verdict.CLIENT_FAULT)
 
     assert not one.take_retry(0)
 
