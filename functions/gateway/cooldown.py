@@ -18,7 +18,7 @@ class Cooldown:
     A rest begins after three failures in a row, or when more than half of at least five attempts of the last minute
     failed, or instead of both when more failed in it than the deployment's `allowed_fails`; at once where no retry
     would help. The probe's success ends it, and what failed before is forgotten; its failure begins another, twice as
-    long.
+    long, in which the time that the probe took to fail counts: what hangs is not found to be well again any later.
 
     Attempts are numbered as they begin. Those that began before the deployment last went to rest, or came back, tell
     of a state that is over: they are not counted.
@@ -79,13 +79,16 @@ class Cooldown:
         told_until = now + min(told_s or 0, LONGEST_TOLD_REST_S)
         if self._ends_at is not None:
             if number == self._probe:
-                self._rest(now, self._twice_as_long(), told_until)
+                rest_s = self._twice_as_long()
+                until = max(now + self._cooldown_s, self._probe_began + rest_s)
+                self._rest(rest_s, max(until, told_until))
         elif not self._is_outdated(number):
             was_last_life = self._count_failure(number, now, showed_life=showed_life)
             if was_last_life and number == self._ended_rest:
-                self._rest(now, self._twice_as_long(), told_until)
+                rest_s = self._twice_as_long()
+                self._rest(rest_s, max(now + rest_s, told_until))
             elif told_s is not None or self._has_failed_enough(now):
-                self._rest(now, self._cooldown_s, told_until)
+                self._rest(self._cooldown_s, max(now + self._cooldown_s, told_until))
 
     def gives_up_probe(self, number: int) -> None:
         """Take that nothing came of an attempt."""
@@ -132,13 +135,12 @@ class Cooldown:
     def _twice_as_long(self) -> float:
         return max(self._cooldown_s, min(2 * self._rest_s, _LONGEST_REST_S))
 
-    def _rest(self, now: float, rest_s: float, told_until: float) -> None:
+    def _rest(self, rest_s: float, until: float) -> None:
         if self._cooldown_s == 0:
             return
         self._turn()
-        self._rest_s = rest_s
-        self._ends_at = max(now + rest_s, told_until)
-        self._on_rest(self._ends_at)
+        self._rest_s, self._ends_at = rest_s, until
+        self._on_rest(until)
 
     def _turn(self) -> None:
         self._turned_after = self._begun

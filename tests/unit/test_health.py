@@ -286,6 +286,30 @@ def test_each_failed_probe_doubles_the_rest_up_to_twenty_seconds() -> None:
     assert rests == [10, 20, 20, 20]
 
 
+@pytest.mark.parametrize(("failed_at", "until"), [(5, 15), (8, 15), (10, 15), (13, 18)])
+def test_the_time_that_a_probe_took_to_fail_counts_as_rest(failed_at: float, until: float) -> None:
+    one = rested()
+    probe = one.begin(5)
+
+    fail(probe, failed_at)
+
+    assert one.rests_until(failed_at) == until
+
+
+@given(st.floats(0, 18))
+def test_a_deployment_whose_probe_hangs_as_it_recovers_is_asked_within_half_a_minute(hangs_s: float) -> None:
+    one, now = rested(), 5.0
+    for _ in range(3):
+        failures(one, 1, now=now)
+        now = one.rests_until(now) or now
+    probe = one.begin(now)
+
+    fail(probe, now + hangs_s)
+
+    assert one.rests_until(now + hangs_s) is not None
+    assert one.rests_until(now + 23) is None
+
+
 def test_a_longer_configured_cooldown_is_not_shortened_by_failed_probes() -> None:
     one = health(cooldown_s=45)
     failures(one, 3)
