@@ -86,7 +86,7 @@ class Instance:
     def fails(self, *, retry_after_s: float | None = None) -> None:
         """Put it to rest at once."""
         asked = self.health.begin(self.clock())
-        asked.failed(self.clock(), Verdict.FALL_BACK, status=429, retry_after_s=retry_after_s)
+        asked.failed(self.clock(), Verdict.REST, retry_after_s=retry_after_s)
 
     def succeeds(self) -> None:
         self.health.begin(self.clock()).succeeded(self.clock(), is_stream=False, seconds=1)
