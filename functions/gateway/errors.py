@@ -177,7 +177,9 @@ def _details(attempts: Sequence[Attempt]) -> dict[str, Any]:
     return {"attempts": [{"model": a.model, "status": a.status, "ms": a.ms} for a in attempts]}
 
 
-NOTHING_SAID = "nothing_said"  # the code of an answer that is over and has said nothing
+# Codes of the gateway's own.
+NOTHING_SAID = "nothing_said"  # an answer that is over and has said nothing
+STALE_CONNECTION = "stale_connection"  # one that was kept open, and that the provider had given up meanwhile
 
 
 class UpstreamError(Exception):

@@ -12,7 +12,7 @@ from functions.gateway.cooldown import Cooldown
 from functions.gateway.ports import Deployment
 from functions.gateway.retry_budget import RetryBudget
 from functions.gateway.rolling import Minute, Timings
-from functions.gateway.verdicts import Verdict
+from functions.gateway.verdicts import SHORT_WAIT_S, Verdict
 
 _SIGNS_OF_LIFE = frozenset({Verdict.CONTEXT_WINDOW, Verdict.CONTENT_POLICY, Verdict.CLIENT_FAULT})
 
@@ -179,4 +179,4 @@ def _told_rest_s(verdict: Verdict, retry_after_s: float | None) -> float | None:
     """Say for how long, at least, a deployment is to rest at once; `None`: it is not."""
     if verdict is Verdict.REST:
         return retry_after_s or 0
-    return retry_after_s if verdict is Verdict.FALL_BACK else None
+    return retry_after_s if retry_after_s is not None and retry_after_s > SHORT_WAIT_S else None

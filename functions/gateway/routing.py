@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from events.spend import Attempt
 from functions.gateway.chains import Chain, Group
-from functions.gateway.errors import AllModelsFailed, BadRequest, GatewayError, UpstreamError
+from functions.gateway.errors import STALE_CONNECTION, AllModelsFailed, BadRequest, GatewayError, UpstreamError
 from functions.gateway.estimates import asked_tokens
 from functions.gateway.health import Asked, Fleet
 from functions.gateway.policy import RoutingPolicy
@@ -229,6 +229,8 @@ class Plan:
 
         `None`: it is too long, because another deployment answers sooner, or against the time that is left.
         """
+        if error.code == STALE_CONNECTION:
+            return 0
         back_off_s = min(_LONGEST_BACK_OFF_S, _BACK_OFF_S * 2**self._retries) * (0.5 + self._random() / 2)
         wait_s, longest_s = back_off_s, left_s / 2
         if (hint_s := error.retry_after_s) is not None:

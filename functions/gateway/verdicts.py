@@ -167,16 +167,14 @@ _TABLE = (*_THIS_REQUEST, *_OURS, _TOO_LONG, _SAID_TO_BE_TOO_LONG, _CONTENT, _SA
 
 
 def judge(error: UpstreamError) -> Verdict:
-    """Decide by the first row that means the error; where the same deployment wants a long wait, the next is asked.
+    """Decide by the first row that means the error; where the same deployment wants a long wait, others come first.
 
     Sources: https://platform.claude.com/docs/en/api/errors, https://platform.openai.com/docs/guides/error-codes,
     https://ai.google.dev/gemini-api/docs/troubleshooting, and the answers themselves.
     """
     verdict = next(row.verdict for row in _TABLE if row.means(error))
     waits_long = error.retry_after_s is not None and error.retry_after_s > SHORT_WAIT_S
-    if waits_long and verdict in (Verdict.RETRY, Verdict.FALL_BACK_FIRST):
-        return Verdict.FALL_BACK
-    return verdict
+    return Verdict.FALL_BACK_FIRST if waits_long and verdict is Verdict.RETRY else verdict
 
 
 def is_withheld(choices: Sequence[Mapping[str, Any]]) -> bool:

@@ -9,7 +9,7 @@ import anyio
 
 from events.spend import Usage
 from functions.gateway.asking import Asking
-from functions.gateway.errors import BadRequest, UpstreamError
+from functions.gateway.errors import STALE_CONNECTION, BadRequest, UpstreamError
 from functions.gateway.health import Asked
 from functions.gateway.ports import Deployment, Request
 from functions.gateway.routing import Plan, Step
@@ -157,12 +157,14 @@ class Walk(Generic[T]):
 
 
 def blame(asked: Asked, error: UpstreamError, request: Request, *, now: float, deadline: float) -> None:
-    """Have a deployment's health know of an error, unless it was the request that had no more time for it.
+    """Have a deployment's health know of an error, if it says something of the deployment.
 
-    Anyone may send an impatient request, which must not put a deployment to rest.
+    Not so where the request had no more time for it: anyone may send an impatient one. Nor where a kept connection
+    was stale.
     """
     has_own_patience = (request.wishes.timeout_s or request.wishes.stream_timeout_s) is not None
-    if error.status == "timeout" and (has_own_patience or now >= deadline):
+    is_hasty = error.status == "timeout" and (has_own_patience or now >= deadline)
+    if is_hasty or error.code == STALE_CONNECTION:
         asked.abandoned(now)
     asked.failed(now, judge(error), status=error.status, retry_after_s=error.retry_after_s)
 

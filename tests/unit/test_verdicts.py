@@ -148,7 +148,7 @@ def test_what_a_message_quotes_decides_nothing(quoted: str) -> None:
 
 @pytest.mark.parametrize("status", [429, 503, 529, 500])
 def test_a_long_wait_is_left_to_the_next(status: int) -> None:
-    assert judge(UpstreamError(status, "no", retry_after_s=SHORT_WAIT_S + 0.1)) is Verdict.FALL_BACK
+    assert judge(UpstreamError(status, "no", retry_after_s=SHORT_WAIT_S + 0.1)) is Verdict.FALL_BACK_FIRST
 
 
 def test_a_short_wait_for_a_limit_is_waited_for() -> None:
@@ -161,12 +161,14 @@ def test_an_overload_stays_one_however_soon_it_is_to_pass() -> None:
 
 
 @given(st.sampled_from(STATUSES), st.floats(0, 1e6), st.booleans(), st.text(max_size=50))
-def test_nobody_is_waited_for_longer_than_a_short_wait(
+def test_nobody_is_waited_for_long_while_there_are_others(
     status: int | str, wait_s: float, is_lasting: bool, message: str
 ) -> None:
     verdict = judge(UpstreamError(status, message, retry_after_s=wait_s, is_lasting=is_lasting))
 
-    if wait_s > SHORT_WAIT_S or (is_lasting and status == 429):
+    if wait_s > SHORT_WAIT_S:
+        assert verdict is not Verdict.RETRY
+    if is_lasting and status == 429:
         assert verdict not in (Verdict.RETRY, Verdict.FALL_BACK_FIRST)
 
 
