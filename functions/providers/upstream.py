@@ -84,13 +84,8 @@ class ProviderUpstream:
             with transport_failures("connection_error"):
                 content = await response.aread()
         body = json_object(content)
-        try:
-            with malformed_answers():
-                return self._wire.decode(body)
-        except UpstreamError as error:
-            with suppress(*MALFORMED):
-                error.usage = self._wire.usage_of(body)
-            raise
+        with malformed_answers(lambda: self._wire.usage_of(body)):
+            return self._wire.decode(body)
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, deployment: Deployment) -> AsyncGenerator[AsyncIterator[Chunk]]:
@@ -251,13 +246,24 @@ def no_stream(content: bytes) -> UpstreamError:
     return unreadable(content)
 
 
+def _unreported() -> None:
+    return None
+
+
 @contextmanager
-def malformed_answers() -> Generator[None]:
-    """Give an answer that lacks what its wire promises the shape of a failure."""
+def malformed_answers(usage: Callable[[], Usage | None] = _unreported) -> Generator[None]:
+    """Give an answer that lacks what its wire promises the shape of a failure, with the `usage` that it reports."""
     try:
         yield
+    except UpstreamError as error:
+        with suppress(*MALFORMED):
+            error.usage = usage()
+        raise
     except MALFORMED as error:
-        raise UpstreamError("invalid_response", f"the answer is malformed: {error!r}") from error
+        failure = UpstreamError("invalid_response", f"the answer is malformed: {error!r}")
+        with suppress(*MALFORMED):
+            failure.usage = usage()
+        raise failure from error
 
 
 @contextmanager
