@@ -1,6 +1,7 @@
 """One provider as an `Upstream`: its wire translates, its client carries, and every failure gets one shape."""
 
 import asyncio
+import math
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
@@ -20,6 +21,7 @@ _CONNECT_S = 5
 _POOL_S = 5
 _WRITE_S = 30
 _AFTER_THE_END_S = 2  # for what may still come when an answer is whole: its usage, [DONE]
+_AFTER_DONE_S = 0.1  # for the end of the body alone, without which its connection can't be used again
 _LIMITS = httpx2.Limits(max_connections=2000, max_keepalive_connections=200, keepalive_expiry=60)
 
 
@@ -162,9 +164,11 @@ class _Patience:
         if (chunk.has_content or (chunk.usage and self.until)) and not self._has_ended:
             self.until = self._clock() + self._idle_timeout_s
 
-    def follow_end(self, *, has_ended: bool) -> None:
-        """An event has come that may be the answer's end, or show that an earlier one was not."""
-        if has_ended != self._has_ended:
+    def follow_end(self, *, has_ended: bool, is_done: bool) -> None:
+        """An event has come that may be the answer's end, or show that an earlier one was not, or be the very last."""
+        if is_done:
+            self.until = min(self.until or math.inf, self._clock() + _AFTER_DONE_S)
+        elif has_ended != self._has_ended:
             self._has_ended = has_ended
             left_s = min(_AFTER_THE_END_S, self._idle_timeout_s) if has_ended else self._idle_timeout_s
             self.until = self._clock() + left_s
@@ -179,7 +183,7 @@ async def _chunks(response: httpx2.Response, reader: EventReader, idle_timeout_s
             for chunk in reader.read(data):
                 yield chunk
                 patience.follow(chunk)
-            patience.follow_end(has_ended=reader.has_ended)
+            patience.follow_end(has_ended=reader.has_ended, is_done=reader.is_done)
     for data in filter(_is_whole, framer.end()):
         for chunk in reader.read(data):
             yield chunk
@@ -192,13 +196,13 @@ async def _chunks(response: httpx2.Response, reader: EventReader, idle_timeout_s
 async def _next(
     pieces: AsyncIterator[bytes], until: float | None, framer: DataFramer, reader: EventReader
 ) -> bytes | None:
-    """Wait for the next bytes. Once the answer is whole, a silence or a broken connection is the end like any other."""
+    """Wait for the next bytes. Once all is said, a silence or a broken connection is the end like any other."""
     try:
         with transport_failures("broken_stream"):
             async with asyncio.timeout_at(until):
                 return await anext(pieces, None)
     except UpstreamError as failure:
-        if reader.has_ended:
+        if reader.has_ended or reader.is_done:
             return None
         raise _failure_in(framer.stray) or failure from failure.__cause__
 
