@@ -320,11 +320,11 @@ async def test_a_stream_that_breaks_off_is_continued_by_the_next_deployment() ->
 
 
 async def test_what_a_continuation_repeats_is_not_said_twice() -> None:
-    said = "One two three"
+    said = "One two three four"
     half = [chunk(said), UpstreamError("broken_stream", "cut")]
-    over = [chunk("One two"), chunk(" three"), chunk(" four"), chunk(finish_reason="stop")]
+    over = [chunk("One two"), chunk(" three four"), chunk(" five"), chunk(finish_reason="stop")]
 
-    assert texts(await Bench(ScriptedUpstream(half), ScriptedUpstream(over)).streamed()) == "One two three four"
+    assert texts(await Bench(ScriptedUpstream(half), ScriptedUpstream(over)).streamed()) == "One two three four five"
 
 
 async def test_each_part_of_a_continued_stream_bears_the_name_of_who_said_it_under_one_id() -> None:
