@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+from events.spend import Usage
 from functions.gateway.ports import Deployment, EmbeddingRequest, Embeddings
 from functions.providers.upstream import Client, json_object, malformed_answers, require_key, sent, transport_failures
 
@@ -21,6 +22,10 @@ class EmbeddingWire(Protocol):
         """Read an answer. Raises `UpstreamError` where it is none."""
         ...
 
+    def usage_of(self, body: dict[str, Any]) -> Usage | None:
+        """Read what an answer says that it consumed, good or bad."""
+        ...
+
 
 class ProviderEmbedder:
     """`Embedder` from a wire and a client."""
@@ -32,12 +37,13 @@ class ProviderEmbedder:
     async def embed(self, request: EmbeddingRequest, deployment: Deployment) -> Embeddings:
         """Give one vector for each input."""
         require_key(deployment)
-        body, read_s = self._wire.encode(request, deployment), deployment.timeout_s
-        async with sent(self._client, body, deployment, is_stream=False, read_s=read_s, headers={}) as response:
+        asked, read_s = self._wire.encode(request, deployment), deployment.timeout_s
+        async with sent(self._client, asked, deployment, is_stream=False, read_s=read_s, headers={}) as response:
             with transport_failures("connection_error"):
                 content = await response.aread()
-        with malformed_answers():
-            return self._wire.decode(json_object(content))
+        body = json_object(content)
+        with malformed_answers(lambda: self._wire.usage_of(body)):
+            return self._wire.decode(body)
 
     def dropped_params(self, request: EmbeddingRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what this provider isn't asked, sorted."""

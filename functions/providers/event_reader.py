@@ -29,7 +29,7 @@ class EventReader:
     def __init__(self, decoder: StreamDecoder, *, has_one_choice: bool = True) -> None:
         self._decoder = decoder
         self._has_one_choice = has_one_choice
-        self._is_done = False
+        self.is_done = False  # it was said that nothing more comes
         self._has_gone_on = False  # after what seemed to be the end
         self._malformed = 0
         self._malformed_in_a_row = 0
@@ -42,7 +42,7 @@ class EventReader:
     @property
     def has_ended(self) -> bool:
         """Say whether the answer is whole, however the connection ends."""
-        is_last = self._is_done or (self._has_one_choice and not self._has_gone_on)
+        is_last = self.is_done or (self._has_one_choice and not self._has_gone_on)
         return is_last and self._decoder.is_complete
 
     def read(self, data: bytes) -> Iterator[Chunk]:
@@ -75,7 +75,7 @@ class EventReader:
 
     def _event_of(self, data: bytes) -> dict[str, Any]:
         if data == DONE:
-            self._is_done = True
+            self.is_done = True
             return {"type": "[DONE]"}
         event = _parsed(data)
         if not isinstance(event, dict):

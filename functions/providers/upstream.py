@@ -1,6 +1,7 @@
 """One provider as an `Upstream`: its wire translates, its client carries, and every failure gets one shape."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ _CONNECT_S = 5
 _POOL_S = 5
 _WRITE_S = 30
 _AFTER_THE_END_S = 2  # for what may still come when an answer is whole: its usage, [DONE]
+_AFTER_DONE_S = 0.1  # for the end of the body alone, without which its connection can't be used again
 
 
 HeadersOf = Callable[[ChatRequest, Mapping[str, Any]], Mapping[str, str]]
@@ -83,13 +85,8 @@ class ProviderUpstream:
             with transport_failures("connection_error"):
                 content = await response.aread()
         body = json_object(content)
-        try:
-            with malformed_answers():
-                return self._wire.decode(body)
-        except UpstreamError as error:
-            with suppress(*MALFORMED):
-                error.usage = self._wire.usage_of(body)
-            raise
+        with malformed_answers(lambda: self._wire.usage_of(body)):
+            return self._wire.decode(body)
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, deployment: Deployment) -> AsyncGenerator[AsyncIterator[Chunk]]:
@@ -166,9 +163,11 @@ class _Patience:
         if (chunk.has_content or (chunk.usage and self.until)) and not self._has_ended:
             self.until = self._clock() + self._idle_timeout_s
 
-    def follow_end(self, *, has_ended: bool) -> None:
-        """An event has come that may be the answer's end, or show that an earlier one was not."""
-        if has_ended != self._has_ended:
+    def follow_end(self, *, has_ended: bool, is_done: bool) -> None:
+        """An event has come that may be the answer's end, or show that an earlier one was not, or be the very last."""
+        if is_done:
+            self.until = min(self.until or math.inf, self._clock() + _AFTER_DONE_S)
+        elif has_ended != self._has_ended:
             self._has_ended = has_ended
             left_s = min(_AFTER_THE_END_S, self._idle_timeout_s) if has_ended else self._idle_timeout_s
             self.until = self._clock() + left_s
@@ -183,7 +182,7 @@ async def _chunks(response: httpx2.Response, reader: EventReader, idle_timeout_s
             for chunk in reader.read(data):
                 yield chunk
                 patience.follow(chunk)
-            patience.follow_end(has_ended=reader.has_ended)
+            patience.follow_end(has_ended=reader.has_ended, is_done=reader.is_done)
     for data in filter(_is_whole, framer.end()):
         for chunk in reader.read(data):
             yield chunk
@@ -196,13 +195,13 @@ async def _chunks(response: httpx2.Response, reader: EventReader, idle_timeout_s
 async def _next(
     pieces: AsyncIterator[bytes], until: float | None, framer: DataFramer, reader: EventReader
 ) -> bytes | None:
-    """Wait for the next bytes. Once the answer is whole, a silence or a broken connection is the end like any other."""
+    """Wait for the next bytes. Once all is said, a silence or a broken connection is the end like any other."""
     try:
         with transport_failures("broken_stream"):
             async with asyncio.timeout_at(until):
                 return await anext(pieces, None)
     except UpstreamError as failure:
-        if reader.has_ended:
+        if reader.has_ended or reader.is_done:
             return None
         raise _failure_in(framer.stray) or failure from failure.__cause__
 
@@ -250,13 +249,24 @@ def no_stream(content: bytes) -> UpstreamError:
     return unreadable(content)
 
 
+def _unreported() -> None:
+    return None
+
+
 @contextmanager
-def malformed_answers() -> Generator[None]:
-    """Give an answer that lacks what its wire promises the shape of a failure."""
+def malformed_answers(usage: Callable[[], Usage | None] = _unreported) -> Generator[None]:
+    """Give an answer that lacks what its wire promises the shape of a failure, with the `usage` that it reports."""
     try:
         yield
+    except UpstreamError as error:
+        with suppress(*MALFORMED):
+            error.usage = usage()
+        raise
     except MALFORMED as error:
-        raise UpstreamError("invalid_response", f"the answer is malformed: {error!r}") from error
+        failure = UpstreamError("invalid_response", f"the answer is malformed: {error!r}")
+        with suppress(*MALFORMED):
+            failure.usage = usage()
+        raise failure from error
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import pytest
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Chunk
 from functions.gateway.verdicts import Verdict, judge
-from functions.providers import sse
+from functions.providers import sse, upstream
 from functions.providers.anthropic import anthropic_upstream
 from functions.providers.google import google_upstream
 from functions.providers.openai import openai_upstream
@@ -212,6 +212,21 @@ async def test_a_silence_after_the_end_is_not_waited_out() -> None:
     chunks = await stream("openai", STARTS["openai"], ENDS["openai"], asyncio.Event(), idle_timeout_s=25)
 
     assert text_of(chunks) == "Helo"
+    assert asyncio.get_running_loop().time() - started < 10
+
+
+async def test_a_connection_that_stays_open_after_the_stream_is_done_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstream, "_AFTER_THE_END_S", 25)
+    started = asyncio.get_running_loop().time()
+
+    async def done(*last: bytes) -> list[Chunk]:
+        return await stream("openai", STARTS["openai"], *last, b"data: [DONE]\n\n", asyncio.Event(), idle_timeout_s=25)
+
+    assert text_of(await done(ENDS["openai"])) == "Helo"
+    with pytest.raises(UpstreamError, match="broken_stream"):
+        await done()
     assert asyncio.get_running_loop().time() - started < 10
 
 
