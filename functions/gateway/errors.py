@@ -179,6 +179,7 @@ def _details(attempts: Sequence[Attempt]) -> dict[str, Any]:
 
 # Codes of the gateway's own.
 NOTHING_SAID = "nothing_said"  # an answer that is over and has said nothing
+NO_STREAM = "no_stream"  # a server that doesn't stream, however often it is asked
 STALE_CONNECTION = "stale_connection"  # one that was kept open, and that the provider had given up meanwhile
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from functions.gateway.errors import UpstreamError
+from functions.gateway.errors import NO_STREAM, UpstreamError
 
 
 class Verdict(Enum):
@@ -63,6 +63,7 @@ class _Row:
 _FILES = (" file", "cached content", "cachedcontent")
 _THIS_REQUEST = (
     _Row(statuses=frozenset({"unsupported", "unsupported_content"}), verdict=Verdict.UNFIT),  # nobody was asked
+    _Row(names=frozenset({NO_STREAM}), verdict=Verdict.UNFIT),
     _Row(statuses=frozenset({403, 404}), words=_FILES, starts=("file",), verdict=Verdict.UNFIT),
     _Row(kinds=frozenset({"failed_precondition"}), words=_FILES, starts=("file",), verdict=Verdict.UNFIT),
     _Row(

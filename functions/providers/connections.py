@@ -49,26 +49,18 @@ class Connections(httpx2.AsyncBaseTransport):
         except _BROKEN as error:
             if connected:
                 raise
-            await self._close_idle(request.url)
+            await self._close_idle()
             raise StaleConnection(str(error), request=request) from error
 
     async def aclose(self) -> None:
         """Close them all."""
         await self._transport.aclose()
 
-    async def _close_idle(self, url: httpx2.URL) -> None:
-        """Close the idle connections to a host. The transport's pool is not public; a test holds it to its name."""
-        pool = self._transport._pool  # pyright: ignore[reportPrivateUsage]
-        for connection in pool.connections:
-            if connection.is_idle() and connection.can_handle_request(_origin(url)):
+    async def _close_idle(self) -> None:
+        """Close what is idle. The transport's pool is not public; a test holds it to its name."""
+        for connection in self._transport._pool.connections:  # pyright: ignore[reportPrivateUsage]
+            if connection.is_idle():
                 await connection.aclose()
-
-
-def _origin(url: httpx2.URL) -> Any:
-    import httpcore2
-
-    port = url.port or {"http": 80, "https": 443}[url.scheme]
-    return httpcore2.Origin(url.raw_scheme, url.raw_host, port)
 
 
 def _socket_options() -> list[tuple[int, int, int]]:

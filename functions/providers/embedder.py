@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 from events.spend import Usage
+from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Deployment, EmbeddingRequest, Embeddings
 from functions.providers.upstream import Client, json_object, malformed_answers, require_key, sent, transport_failures
 
@@ -43,8 +44,19 @@ class ProviderEmbedder:
                 content = await response.aread()
         body = json_object(content)
         with malformed_answers(lambda: self._wire.usage_of(body)):
-            return self._wire.decode(body)
+            embeddings = self._wire.decode(body)
+            _check(embeddings, request)
+        return embeddings
 
     def dropped_params(self, request: EmbeddingRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what this provider isn't asked, sorted."""
         return self._wire.dropped_params(request, deployment)
+
+
+def _check(embeddings: Embeddings, request: EmbeddingRequest) -> None:
+    """Raise `UpstreamError` where there is not one vector for each input: who asked could not tell whose they are."""
+    asked: str | list[Any] = request.body["input"]
+    expected = 1 if isinstance(asked, str) or isinstance(asked[0], int) else len(asked)
+    if len(embeddings.vectors) != expected or not all(embeddings.vectors):
+        said = f"{len(embeddings.vectors)} vectors for {expected} inputs, or empty ones"
+        raise UpstreamError("invalid_response", said)

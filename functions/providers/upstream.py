@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import httpx2
 
 from events.spend import Usage
-from functions.gateway.errors import UpstreamError
+from functions.gateway.errors import NO_STREAM, UpstreamError
 from functions.gateway.exact_json import read_json
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
 from functions.providers.connections import Connections, broke_off
@@ -95,10 +95,21 @@ class ProviderUpstream:
         async with self._sent(request, deployment, patience) as response:
             if "text/event-stream" not in response.headers.get("content-type", "").lower():
                 with transport_failures("connection_error"):
-                    raise no_stream(await response.aread())
+                    raise self._no_stream(await response.aread())
             reader = EventReader(self._wire.stream_decoder(), has_one_choice=request.body.get("n") in (None, 1))
             async with aclosing(_chunks(response, reader, deployment.idle_timeout_s)) as chunks:
                 yield chunks
+
+    def _no_stream(self, content: bytes) -> UpstreamError:
+        """Describe what came in place of a stream: an error, or an answer that is whole and billed as such."""
+        try:
+            body = json_object(content)
+        except UpstreamError as error:
+            return error
+        whole = UpstreamError("invalid_response", "a whole answer in place of a stream", code=NO_STREAM)
+        with suppress(*MALFORMED):
+            whole.usage = self._wire.usage_of(body)
+        return whole
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what this provider isn't asked, sorted."""
@@ -240,16 +251,7 @@ def json_object(content: bytes) -> dict[str, Any]:
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
-def no_stream(content: bytes) -> UpstreamError:
-    """Describe what came in place of a stream."""
-    try:
-        json_object(content)
-    except UpstreamError as error:
-        return error
-    return unreadable(content)
-
-
-def _unreported() -> None:
+def _unreported() -> Usage | None:
     return None
 
 

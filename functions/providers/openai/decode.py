@@ -177,6 +177,8 @@ def _choice(position: int, choice: dict[str, Any]) -> dict[str, Any]:
     if choice.get("index") is None:
         choice["index"] = position
     reason = choice.get("finish_reason") or _older_reason(choice)
+    if reason is None and choice.get("finish_reason", "") is None:
+        raise UpstreamError("invalid_response", "an answer that says that it has not ended")
     choice["finish_reason"] = finish_reason(reason, message, has_calls=bool(calls))
     return choice
 

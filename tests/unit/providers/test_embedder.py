@@ -36,6 +36,18 @@ async def failure(provider: str, body: dict[str, Any]) -> UpstreamError:
     return failed.value
 
 
+@pytest.mark.parametrize(
+    ("provider", "body"),
+    [
+        ("openai", {"data": [{"embedding": [0.1]}, {"embedding": [0.2]}]}),
+        ("openai", {"data": [{"embedding": []}]}),
+        ("gemini", {"embeddings": [{"values": [0.1]}, {"values": [0.2]}]}),
+    ],
+)
+async def test_there_is_one_vector_for_each_input_or_none_at_all(provider: str, body: dict[str, Any]) -> None:
+    assert (await failure(provider, body)).status == "invalid_response"
+
+
 @pytest.mark.parametrize(("provider", "body"), MALFORMED)
 async def test_a_malformed_answer_is_billed_as_it_reports(provider: str, body: dict[str, Any]) -> None:
     failed = await failure(provider, {**body, **REPORTS[provider]})

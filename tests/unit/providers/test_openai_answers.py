@@ -120,7 +120,12 @@ def test_several_choices_keep_their_order() -> None:
     assert [choice["message"]["content"] for choice in OpenAIWire().decode({"choices": choices}).choices] == ["0", "1"]
 
 
-@pytest.mark.parametrize("reason", ["", None, "eos"])
+def test_an_answer_that_says_that_it_has_not_ended_is_none() -> None:
+    with pytest.raises(UpstreamError, match="has not ended"):
+        decoded({"content": "Hel"}, finish_reason=None)
+
+
+@pytest.mark.parametrize("reason", ["", "eos"])
 def test_a_finish_reason_that_is_none_of_openais_is_an_ordinary_end(reason: Any) -> None:
     assert decoded(finish_reason=reason).choices[0]["finish_reason"] == "stop"
 
