@@ -27,6 +27,7 @@ from functions.gateway.config import Config, ConfigError, Credentials, parse_con
 from functions.gateway.errors import StoreUnavailable
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.health import Fleet
+from functions.gateway.hints import Hints
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
 from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
@@ -106,21 +107,29 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             clock=_clock(),
             exceeded_status=config.budget_exceeded_status,
         )
+        deployments = [deployment for group in config.deployments.values() for deployment in group]
+        hints = Hints(deployments, stores.cooldowns, now=_now, clock=_clock())
+        fleet = Fleet(is_cooldown_disabled=config.is_sandbox, on_rest=hints.report)  # a sandbox fails as it is asked to
         completions = Completions(
             config=config,
             upstreams=providers.upstreams,
             embedders=providers.embedders,
-            fleet=Fleet(is_cooldown_disabled=config.is_sandbox),  # its faults are asked for, one by one
+            fleet=fleet,
             admission=admission,
             bus=stores.bus,
             now=_now,
             clock=_clock(),
             random=random.random,
+            notice_request=hints.notice_request,
         )
         surface = Surface(config, stores.counters, now=_now, is_sandbox=config.is_sandbox)
-        warm_up = tasks.create_task(_warm_up(config, providers.upstreams))
+        beside_requests = [
+            tasks.create_task(_warm_up(config, providers.upstreams)),
+            tasks.create_task(hints.exchange(fleet)),
+        ]
         yield CompletionInstance(router=build_router(surface, completions, config))
-        warm_up.cancel()
+        for task in beside_requests:
+            task.cancel()
 
 
 @asynccontextmanager
@@ -129,7 +138,7 @@ async def open_fold(environment: Environment) -> AsyncGenerator[FoldInstance]:
     config = load_config(environment)
     async with open_stores(environment) as stores:
         folder = Folder(
-            budgets=[config.budget] if config.budget else [],
+            budgets=[config.counted],
             ledger=stores.ledger,
             counters=stores.counters,
             gate=stores.gate,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from functions.gateway.ports import Bus, Counters, DeliveredAlerts, Gate, Ledger
+from functions.gateway.ports import Bus, Cooldowns, Counters, DeliveredAlerts, Gate, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,4 +13,5 @@ class Stores:
     counters: Counters
     gate: Gate
     delivered_alerts: DeliveredAlerts
+    cooldowns: Cooldowns
     bus: Bus

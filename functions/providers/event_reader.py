@@ -29,7 +29,7 @@ class EventReader:
     def __init__(self, decoder: StreamDecoder, *, has_one_choice: bool = True) -> None:
         self._decoder = decoder
         self._has_one_choice = has_one_choice
-        self._is_done = False
+        self.is_done = False  # it was said that nothing more comes
         self._has_gone_on = False  # after what seemed to be the end
         self._malformed = 0
         self._malformed_in_a_row = 0
@@ -42,7 +42,7 @@ class EventReader:
     @property
     def has_ended(self) -> bool:
         """Say whether the answer is whole, however the connection ends."""
-        is_last = self._is_done or (self._has_one_choice and not self._has_gone_on)
+        is_last = self.is_done or (self._has_one_choice and not self._has_gone_on)
         return is_last and self._decoder.is_complete
 
     def read(self, data: bytes) -> Iterator[Chunk]:
@@ -62,6 +62,10 @@ class EventReader:
         if not data.strip():  # some servers keep the connection alive with these
             return []
         event = self._event_of(data)
+        if is_error(event):
+            if self.has_ended:  # what is whole stays so
+                return []
+            raise refused_in_band(event)
         was_complete = self._decoder.is_complete
         chunks = self._decoder.decode(event)
         if was_complete and any(map(_says_more, chunks)):
@@ -71,11 +75,9 @@ class EventReader:
 
     def _event_of(self, data: bytes) -> dict[str, Any]:
         if data == DONE:
-            self._is_done = True
+            self.is_done = True
             return {"type": "[DONE]"}
-        event = read_json(data)
-        if is_error(event):
-            raise refused_in_band(event)
+        event = _parsed(data)
         if not isinstance(event, dict):
             raise TypeError("not an object")
         return cast("dict[str, Any]", event)
@@ -85,6 +87,17 @@ class EventReader:
         self._malformed_in_a_row += 1
         if not self.has_ended and (self._malformed > MOST_MALFORMED or self._malformed_in_a_row > 1):
             raise UpstreamError("invalid_response", f"the stream is malformed: {error!r}"[:200]) from error
+
+
+def _parsed(data: bytes) -> Any:
+    """Parse; bytes that are no UTF-8 are replaced, as any reader of the text would do, rather than all of it lost."""
+    try:
+        return read_json(data)
+    except ValueError:
+        text = data.decode(errors="replace")
+        if "\ufffd" not in text:
+            raise
+        return read_json(text)
 
 
 def _says_more(chunk: Chunk) -> bool:

@@ -1,7 +1,7 @@
 """One provider as an `Upstream`: its wire translates, its client carries, and every failure gets one shape."""
 
 import asyncio
-import ssl
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
@@ -9,9 +9,10 @@ from typing import Any, Protocol
 import httpx2
 
 from events.spend import Usage
-from functions.gateway.errors import UpstreamError
+from functions.gateway.errors import NO_STREAM, UpstreamError
 from functions.gateway.exact_json import read_json
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
+from functions.providers.connections import Connections, broke_off
 from functions.providers.event_reader import DONE, MALFORMED, EventReader, StreamDecoder
 from functions.providers.refusals import error_in, is_error, refused_in_band, unreadable
 from functions.providers.sse import DataFramer
@@ -20,7 +21,7 @@ _CONNECT_S = 5
 _POOL_S = 5
 _WRITE_S = 30
 _AFTER_THE_END_S = 2  # for what may still come when an answer is whole: its usage, [DONE]
-_LIMITS = httpx2.Limits(max_connections=2000, max_keepalive_connections=200, keepalive_expiry=60)
+_AFTER_DONE_S = 0.1  # for the end of the body alone, without which its connection can't be used again
 
 
 HeadersOf = Callable[[ChatRequest, Mapping[str, Any]], Mapping[str, str]]
@@ -84,13 +85,8 @@ class ProviderUpstream:
             with transport_failures("connection_error"):
                 content = await response.aread()
         body = json_object(content)
-        try:
-            with malformed_answers():
-                return self._wire.decode(body)
-        except UpstreamError as error:
-            with suppress(*MALFORMED):
-                error.usage = self._wire.usage_of(body)
-            raise
+        with malformed_answers(lambda: self._wire.usage_of(body)):
+            return self._wire.decode(body)
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, deployment: Deployment) -> AsyncGenerator[AsyncIterator[Chunk]]:
@@ -99,10 +95,21 @@ class ProviderUpstream:
         async with self._sent(request, deployment, patience) as response:
             if "text/event-stream" not in response.headers.get("content-type", "").lower():
                 with transport_failures("connection_error"):
-                    raise no_stream(await response.aread())
+                    raise self._no_stream(await response.aread())
             reader = EventReader(self._wire.stream_decoder(), has_one_choice=request.body.get("n") in (None, 1))
             async with aclosing(_chunks(response, reader, deployment.idle_timeout_s)) as chunks:
                 yield chunks
+
+    def _no_stream(self, content: bytes) -> UpstreamError:
+        """Describe what came in place of a stream: an error, or an answer that is whole and billed as such."""
+        try:
+            body = json_object(content)
+        except UpstreamError as error:
+            return error
+        whole = UpstreamError("invalid_response", "a whole answer in place of a stream", code=NO_STREAM)
+        with suppress(*MALFORMED):
+            whole.usage = self._wire.usage_of(body)
+        return whole
 
     def dropped_params(self, request: ChatRequest, deployment: Deployment) -> tuple[str, ...]:
         """Name what this provider isn't asked, sorted."""
@@ -167,9 +174,11 @@ class _Patience:
         if (chunk.has_content or (chunk.usage and self.until)) and not self._has_ended:
             self.until = self._clock() + self._idle_timeout_s
 
-    def follow_end(self, *, has_ended: bool) -> None:
-        """An event has come that may be the answer's end, or show that an earlier one was not."""
-        if has_ended != self._has_ended:
+    def follow_end(self, *, has_ended: bool, is_done: bool) -> None:
+        """An event has come that may be the answer's end, or show that an earlier one was not, or be the very last."""
+        if is_done:
+            self.until = min(self.until or math.inf, self._clock() + _AFTER_DONE_S)
+        elif has_ended != self._has_ended:
             self._has_ended = has_ended
             left_s = min(_AFTER_THE_END_S, self._idle_timeout_s) if has_ended else self._idle_timeout_s
             self.until = self._clock() + left_s
@@ -184,7 +193,7 @@ async def _chunks(response: httpx2.Response, reader: EventReader, idle_timeout_s
             for chunk in reader.read(data):
                 yield chunk
                 patience.follow(chunk)
-            patience.follow_end(has_ended=reader.has_ended)
+            patience.follow_end(has_ended=reader.has_ended, is_done=reader.is_done)
     for data in filter(_is_whole, framer.end()):
         for chunk in reader.read(data):
             yield chunk
@@ -197,13 +206,13 @@ async def _chunks(response: httpx2.Response, reader: EventReader, idle_timeout_s
 async def _next(
     pieces: AsyncIterator[bytes], until: float | None, framer: DataFramer, reader: EventReader
 ) -> bytes | None:
-    """Wait for the next bytes. Once the answer is whole, a silence or a broken connection is the end like any other."""
+    """Wait for the next bytes. Once all is said, a silence or a broken connection is the end like any other."""
     try:
         with transport_failures("broken_stream"):
             async with asyncio.timeout_at(until):
                 return await anext(pieces, None)
     except UpstreamError as failure:
-        if reader.has_ended:
+        if reader.has_ended or reader.is_done:
             return None
         raise _failure_in(framer.stray) or failure from failure.__cause__
 
@@ -242,22 +251,24 @@ def json_object(content: bytes) -> dict[str, Any]:
     return value  # pyright: ignore[reportUnknownVariableType]
 
 
-def no_stream(content: bytes) -> UpstreamError:
-    """Describe what came in place of a stream."""
-    try:
-        json_object(content)
-    except UpstreamError as error:
-        return error
-    return unreadable(content)
+def _unreported() -> Usage | None:
+    return None
 
 
 @contextmanager
-def malformed_answers() -> Generator[None]:
-    """Give an answer that lacks what its wire promises the shape of a failure."""
+def malformed_answers(usage: Callable[[], Usage | None] = _unreported) -> Generator[None]:
+    """Give an answer that lacks what its wire promises the shape of a failure, with the `usage` that it reports."""
     try:
         yield
+    except UpstreamError as error:
+        with suppress(*MALFORMED):
+            error.usage = usage()
+        raise
     except MALFORMED as error:
-        raise UpstreamError("invalid_response", f"the answer is malformed: {error!r}") from error
+        failure = UpstreamError("invalid_response", f"the answer is malformed: {error!r}")
+        with suppress(*MALFORMED):
+            failure.usage = usage()
+        raise failure from error
 
 
 @contextmanager
@@ -268,9 +279,9 @@ def transport_failures(broken: str) -> Generator[None]:
     except (httpx2.TimeoutException, TimeoutError) as error:
         raise UpstreamError("timeout", "the provider fell silent") from error
     except (httpx2.TransportError, httpx2.DecodingError) as error:
-        raise UpstreamError(broken, f"the connection failed: {type(error).__name__}") from error
+        raise broke_off(broken, error, f"the connection failed: {type(error).__name__}") from error
 
 
 def http_client() -> httpx2.AsyncClient:
     """Make the connection pool that the SDKs share. No redirects are followed."""
-    return httpx2.AsyncClient(verify=ssl.create_default_context(), limits=_LIMITS, follow_redirects=False)
+    return httpx2.AsyncClient(transport=Connections(), follow_redirects=False)

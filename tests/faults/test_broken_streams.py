@@ -39,7 +39,7 @@ async def client_of_other(other: Gateway) -> AsyncGenerator[httpx2.AsyncClient]:
 
 
 @every_wire
-@pytest.mark.parametrize("repeated_words", [0, 2])
+@pytest.mark.parametrize("repeated_words", [0, 4])
 async def test_the_next_model_goes_on_where_the_first_broke_off(
     gateway: Gateway, client: httpx2.AsyncClient, wire: str, repeated_words: int
 ) -> None:

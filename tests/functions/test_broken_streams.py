@@ -12,7 +12,7 @@ import pytest
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Chunk
 from functions.gateway.verdicts import Verdict, judge
-from functions.providers import sse
+from functions.providers import sse, upstream
 from functions.providers.anthropic import anthropic_upstream
 from functions.providers.google import google_upstream
 from functions.providers.openai import openai_upstream
@@ -189,12 +189,44 @@ async def test_a_connection_that_breaks_after_the_end_has_delivered_a_whole_answ
     assert text_of(await stream(provider, STARTS[provider], ENDS[provider], BROKEN)) == "Helo"
 
 
+@pytest.mark.parametrize("provider", UPSTREAMS)
+async def test_an_error_after_the_end_does_not_break_what_is_whole(provider: str) -> None:
+    error = event(error={"message": "too late", "code": 500, "status": "INTERNAL", "type": "api_error"})
+
+    chunks = await stream(provider, STARTS[provider], MIDDLES[provider], ENDS[provider], error)
+
+    assert text_of(chunks) == "Hello"
+
+
+async def test_bytes_that_are_no_text_lose_nothing_but_themselves() -> None:
+    garbled = openai("l@").replace(b"@", b"\xff")
+
+    chunks = await stream("openai", STARTS["openai"], garbled, ENDS["openai"])
+
+    assert (text_of(chunks), malformed_in(chunks)) == ("Hell\ufffdo", 0)
+
+
 async def test_a_silence_after_the_end_is_not_waited_out() -> None:
     started = asyncio.get_running_loop().time()
 
     chunks = await stream("openai", STARTS["openai"], ENDS["openai"], asyncio.Event(), idle_timeout_s=25)
 
     assert text_of(chunks) == "Helo"
+    assert asyncio.get_running_loop().time() - started < 10
+
+
+async def test_a_connection_that_stays_open_after_the_stream_is_done_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upstream, "_AFTER_THE_END_S", 25)
+    started = asyncio.get_running_loop().time()
+
+    async def done(*last: bytes) -> list[Chunk]:
+        return await stream("openai", STARTS["openai"], *last, b"data: [DONE]\n\n", asyncio.Event(), idle_timeout_s=25)
+
+    assert text_of(await done(ENDS["openai"])) == "Helo"
+    with pytest.raises(UpstreamError, match="broken_stream"):
+        await done()
     assert asyncio.get_running_loop().time() - started < 10
 
 

@@ -10,7 +10,7 @@ from functions.providers.calls import new_call_id
 from functions.providers.embedder import ProviderEmbedder
 from functions.providers.google.client import GoogleClient
 from functions.providers.google.decode import decode_answer
-from functions.providers.google.embeddings import decode_embeddings, encode_embeddings
+from functions.providers.google.embeddings import decode_embeddings, embedding_usage_of, encode_embeddings
 from functions.providers.google.encode import encode_request
 from functions.providers.google.parameters import dropped_params
 from functions.providers.google.stream import GoogleStream
@@ -61,6 +61,10 @@ class GoogleEmbeddings:
         """Read the vectors."""
         vectors, usage = decode_embeddings(body)
         return Embeddings(vectors=vectors, usage=usage)
+
+    def usage_of(self, body: dict[str, Any]) -> Usage | None:
+        """Read `usageMetadata`."""
+        return embedding_usage_of(body.get("usageMetadata"))
 
 
 def google_embedder(http: httpx2.AsyncClient) -> ProviderEmbedder:

@@ -37,7 +37,18 @@ def decode_embeddings(body: Mapping[str, Any]) -> tuple[list[list[float]], Usage
     vectors = [embedding.get("values") for embedding in embeddings]
     if not all(vectors):
         raise UpstreamError("invalid_response", "an answer without embeddings")
-    return cast("list[list[float]]", vectors), _usage(body.get("usageMetadata"))
+    return cast("list[list[float]]", vectors), embedding_usage_of(body.get("usageMetadata"))
+
+
+def embedding_usage_of(metadata: Mapping[str, Any] | None) -> Usage | None:
+    """Read what embeddings report, or nothing where it, or one of its counts, is none."""
+    if not metadata or metadata.get("promptTokenCount") is None:
+        return None
+    details: list[dict[str, Any]] = metadata.get("promptTokenDetails") or metadata.get("promptTokensDetails") or []
+    with suppress(NoCount):
+        audio = sum(count(entry.get("tokenCount")) for entry in details if entry.get("modality") == "AUDIO")
+        return Usage(input_tokens=count(metadata["promptTokenCount"]), audio_input_tokens=audio)
+    return None
 
 
 def _texts(value: Any) -> list[str]:
@@ -51,13 +62,3 @@ def _texts(value: Any) -> list[str]:
         if not isinstance(text, str) or not text:
             raise BadRequest(f"{path} must be a text that is not empty.", param=path)
     return texts
-
-
-def _usage(metadata: Mapping[str, Any] | None) -> Usage | None:
-    if not metadata or metadata.get("promptTokenCount") is None:
-        return None
-    details: list[dict[str, Any]] = metadata.get("promptTokenDetails") or metadata.get("promptTokensDetails") or []
-    with suppress(NoCount):
-        audio = sum(count(entry.get("tokenCount")) for entry in details if entry.get("modality") == "AUDIO")
-        return Usage(input_tokens=count(metadata["promptTokenCount"]), audio_input_tokens=audio)
-    return None

@@ -110,6 +110,18 @@ def created_of(body: Mapping[str, Any]) -> int | None:
     return int(created) if isinstance(created, int | float) and 0 < created < _END_OF_TIME else None
 
 
+def require_shapes(said: Mapping[str, Any]) -> None:
+    """Raise `TypeError` for a message or a delta whose text, calls or refusal are something else."""
+    calls: Any = said.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise TypeError("tool_calls is not a list")
+    for call in (*cast("list[Any]", calls), said.get("function_call")):
+        if not isinstance(call, dict | None):
+            raise TypeError("a call is not an object")
+    if not isinstance(said.get("content"), str | list | None) or not isinstance(said.get("refusal"), str | None):
+        raise TypeError("what is said is not text")
+
+
 def put_text(said: dict[str, Any]) -> None:
     """Put a message's or a delta's text and reasoning where clients look for them.
 
@@ -155,6 +167,7 @@ def _thought(part: Mapping[str, Any]) -> str:
 def _choice(position: int, choice: dict[str, Any]) -> dict[str, Any]:
     refuse_failure(choice)
     message: dict[str, Any] = choice["message"]
+    require_shapes(message)
     message["role"] = "assistant"
     message.setdefault("content", None)
     put_text(message)
@@ -164,6 +177,8 @@ def _choice(position: int, choice: dict[str, Any]) -> dict[str, Any]:
     if choice.get("index") is None:
         choice["index"] = position
     reason = choice.get("finish_reason") or _older_reason(choice)
+    if reason is None and choice.get("finish_reason", "") is None:
+        raise UpstreamError("invalid_response", "an answer that says that it has not ended")
     choice["finish_reason"] = finish_reason(reason, message, has_calls=bool(calls))
     return choice
 

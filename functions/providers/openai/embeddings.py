@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from events.spend import Usage
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Deployment, EmbeddingRequest, Embeddings
 from functions.providers.openai.decode import usage_of
@@ -30,6 +31,10 @@ class OpenAIEmbeddings:
             usage=usage_of(body.get("usage")),
             response_model=body.get("model"),
         )
+
+    def usage_of(self, body: dict[str, Any]) -> Usage | None:
+        """Read `usage`."""
+        return usage_of(body.get("usage"))
 
 
 def _index(entry: tuple[int, Mapping[str, Any]]) -> int:

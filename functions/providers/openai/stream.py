@@ -16,6 +16,7 @@ from functions.providers.openai.decode import (
     name_of,
     put_text,
     refuse_failure,
+    require_shapes,
     usage_details,
     usage_of,
 )
@@ -70,6 +71,7 @@ class OpenAIStream:
             choice["index"] = position
         index: int = choice["index"]
         choice["delta"] = delta = self._delta(index, choice)
+        require_shapes(delta)
         self._put_role(index, delta)
         put_text(delta)
         for place, call in enumerate(delta.get("tool_calls") or ()):

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from events.spend import Usage
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Answer, Chunk
 from functions.gateway.wire import ChunkRenderer, render_answer
+from functions.providers.event_reader import EventReader
 from functions.providers.openai import OpenAIWire
 from functions.providers.openai.decode import usage_details, usage_of
 from functions.providers.openai.stream import OpenAIStream
@@ -118,7 +120,12 @@ def test_several_choices_keep_their_order() -> None:
     assert [choice["message"]["content"] for choice in OpenAIWire().decode({"choices": choices}).choices] == ["0", "1"]
 
 
-@pytest.mark.parametrize("reason", ["", None, "eos"])
+def test_an_answer_that_says_that_it_has_not_ended_is_none() -> None:
+    with pytest.raises(UpstreamError, match="has not ended"):
+        decoded({"content": "Hel"}, finish_reason=None)
+
+
+@pytest.mark.parametrize("reason", ["", "eos"])
 def test_a_finish_reason_that_is_none_of_openais_is_an_ordinary_end(reason: Any) -> None:
     assert decoded(finish_reason=reason).choices[0]["finish_reason"] == "stop"
 
@@ -201,12 +208,33 @@ def test_what_is_no_answer_is_said_to_be_none(body: dict[str, Any]) -> None:
     assert refused.value.status == "invalid_response"
 
 
+SHAPELESS = [
+    {"function_call": "x"}, {"function_call": ["x"]}, {"tool_calls": "x"}, {"tool_calls": {"id": "c"}},
+    {"tool_calls": ["x"]}, {"tool_calls": [["x"]]}, {"tool_calls": [{"id": "c", "function": "x"}]},
+    {"content": 5}, {"content": {"text": "x"}}, {"content": [5]}, {"refusal": ["x"]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", SHAPELESS)
+def test_an_answer_of_another_shape_is_none(said: dict[str, Any]) -> None:
+    with pytest.raises(UpstreamError) as refused, malformed_answers():
+        decoded({"role": "assistant", **said})
+    assert refused.value.status == "invalid_response"
+
+
 # --- streams ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("events", [[], [delta("Hello")]])
 def test_a_stream_that_nothing_ended_is_not_complete_with_done(events: list[dict[str, Any]]) -> None:
     assert not run(*events, DONE)[0].is_complete
+
+
+@pytest.mark.parametrize("said", SHAPELESS)
+def test_a_chunk_of_another_shape_is_a_malformed_event(said: dict[str, Any]) -> None:
+    [chunk] = EventReader(OpenAIStream()).read(orjson.dumps({"choices": [{"index": 0, "delta": said}]}))
+
+    assert (chunk.choices, chunk.malformed) == ([], 1)
 
 
 def test_a_stream_is_complete_once_its_reason_was_seen() -> None:
