@@ -7,9 +7,12 @@ from datetime import datetime
 
 from events.budget import Budget
 from events.money import NOTHING, NanoUsd
+from events.spend import Scopes
 from events.window import Window
 from functions.gateway.errors import BudgetExceeded, StoreUnavailable
 from functions.gateway.ports import Counters, Deployment, Hold, Request
+
+NOBODY = Scopes()
 
 _FRESH_S = 1.0  # how old the counter's last reading, or its last failure, may be
 _READ_WITHIN_S = 5.0
@@ -43,7 +46,9 @@ class WindowAdmission:
         self._reading = asyncio.Lock()
 
     @asynccontextmanager
-    async def hold(self, request: Request, chain: Sequence[Deployment]) -> AsyncGenerator[Hold]:
+    async def hold(
+        self, request: Request, chain: Sequence[Deployment], scopes: Scopes = NOBODY
+    ) -> AsyncGenerator[Hold]:
         """Let the request through, or raise `BudgetExceeded`, or `StoreUnavailable` where that can't be known."""
         if self._budget is None:
             yield WindowHold(self, None)
@@ -94,6 +99,9 @@ class WindowAdmission:
 
 class WindowHold:
     """`Hold` that sets nothing aside."""
+
+    allowance_ids: tuple[str, ...] = ()
+    max_tokens: int | None = None
 
     def __init__(self, admission: WindowAdmission, counter: str | None) -> None:
         self._admission = admission

@@ -12,12 +12,11 @@ from events.budget import Budget
 from events.money import NOTHING, NanoUsd
 from events.spend import Scopes
 from events.window import Window
+from functions.gateway.admission import NOBODY
 from functions.gateway.errors import BudgetExceeded, StoreUnavailable
 from functions.gateway.ports import Counters, Deployment, Gate, Grant, Request
 from functions.gateway.purses import Open, Pace, Purse, allowance_size
 from functions.gateway.worst_case import WorstCase, worst_case
-
-NOBODY = Scopes()
 
 _LEAST_TOKENS = 16  # an answer of fewer is not worth its input
 _POLL_S = 0.25

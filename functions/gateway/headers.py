@@ -25,6 +25,7 @@ def answer_headers(
     fallbacks: int,
     cost: NanoUsd | None,
     dropped_params: Sequence[str],
+    max_tokens: int | None = None,
 ) -> Mapping[str, str]:
     """Give an answer's headers; a stream's leave before its cost is known.
 
@@ -44,6 +45,8 @@ def answer_headers(
         headers["x-litellm-response-cost"] = f"{usd(cost):.9f}"
     if dropped_params:
         headers["x-gateway-dropped-params"] = ",".join(dropped_params)
+    if max_tokens is not None:
+        headers["x-gateway-max-tokens"] = str(max_tokens)
     return {name: printable(value) for name, value in headers.items()}
 
 

@@ -41,6 +41,7 @@ from functions.gateway.routing import Plan
 from functions.gateway.run import Caller, Run
 from functions.gateway.walk import Served, Walk
 from functions.gateway.wire import DONE, ChunkRenderer, render_answer, render_embeddings, render_stream_error
+from functions.gateway.worst_case import with_at_most
 
 _RECORD_WITHIN_S = 20
 _log = logging.getLogger(__name__)
@@ -104,7 +105,8 @@ class Completions:
     async def answer(self, request: ChatRequest, caller: Caller) -> RenderedAnswer:
         """Answer whole. The spend event is acknowledged when this returns. Raises `GatewayError`."""
         run, chain, plan = self._begin(request, caller)
-        async with self._admission.hold(request, list(chain.deployments())) as hold:
+        async with self._admission.hold(request, list(chain.deployments()), caller.scopes) as hold:
+            request = _admitted(request, run, hold)
             asking = self._askings.answer(request, has_lenient=plan.has_lenient)
             served = await self._served(run, plan, hold, asking)
             await self._record(run, hold, "completed")
@@ -122,7 +124,8 @@ class Completions:
     async def embed(self, request: EmbeddingRequest, caller: Caller) -> RenderedAnswer:
         """Give embeddings. The spend event is acknowledged when this returns. Raises `GatewayError`."""
         run, chain, plan = self._begin(request, caller)
-        async with self._admission.hold(request, list(chain.deployments())) as hold:
+        async with self._admission.hold(request, list(chain.deployments()), caller.scopes) as hold:
+            run.allowance_ids = hold.allowance_ids
             served = await self._served(run, plan, hold, self._askings.embeddings(request))
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
@@ -139,7 +142,8 @@ class Completions:
         event instead. Leaving early stops the upstream and records what was consumed.
         """
         run, chain, plan = self._begin(request, caller)
-        async with self._admission.hold(request, list(chain.deployments())) as hold:
+        async with self._admission.hold(request, list(chain.deployments()), caller.scopes) as hold:
+            request = _admitted(request, run, hold)
             asking = self._askings.stream(request, has_lenient=plan.has_lenient)
             try:
                 served = await self._served(run, plan, hold, asking)
@@ -223,13 +227,13 @@ class Completions:
     async def _record(self, run: Run, hold: Hold, outcome: Outcome) -> None:
         """Have the spend event acknowledged. Raises `StoreUnavailable`; what can't be recorded is logged whole."""
         event = run.conclude(outcome, version=self._config.catalog_version, time=self._now(), clock=self._clock())
+        hold.settle(event.cost)  # recorded or not, it is spent
         try:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)
         except (StoreUnavailable, TimeoutError) as error:
             _log.critical("spend could not be recorded (%s): %s", error, encode(event).decode())
             raise StoreUnavailable("The answer could not be recorded, so it is withheld. Try again shortly.") from error
-        hold.settle(event.cost)
 
     async def _record_abandoned(self, run: Run, hold: Hold) -> None:
         """Record a request whose client left before the first content, by what its provider said that it bills."""
@@ -241,23 +245,37 @@ class Completions:
 
     async def _report_failure(self, run: Run, hold: Hold) -> None:
         event = run.failed(version=self._config.catalog_version, time=self._now(), clock=self._clock())
+        if event.cost:
+            hold.settle(event.cost)
         try:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)
         except (StoreUnavailable, TimeoutError):
             _log.error("a failure could not be recorded: %s", encode(event).decode())
-        if event.cost:
-            hold.settle(event.cost)
 
     @staticmethod
     def _headers(
         run: Run, plan: Plan, deployment: Deployment, dropped: tuple[str, ...], cost: NanoUsd | None = None
     ) -> Mapping[str, str]:
         call_id, fallbacks = run.caller.request_id, plan.fallbacks(deployment)
-        return answer_headers(call_id, deployment, run.attempts, fallbacks=fallbacks, cost=cost, dropped_params=dropped)
+        return answer_headers(
+            call_id,
+            deployment,
+            run.attempts,
+            fallbacks=fallbacks,
+            cost=cost,
+            dropped_params=dropped,
+            max_tokens=run.max_tokens,
+        )
 
     def _unix_time(self) -> int:
         return int(self._now().timestamp())
+
+
+def _admitted(request: ChatRequest, run: Run, hold: Hold) -> ChatRequest:
+    """Give the request as its hold lets it be asked."""
+    run.allowance_ids, run.max_tokens = hold.allowance_ids, hold.max_tokens
+    return request if hold.max_tokens is None else with_at_most(request, hold.max_tokens)
 
 
 def shown_model(request: Request, deployment: Deployment) -> str:

@@ -10,7 +10,7 @@ from events.allowance import Allowance
 from events.budget import BudgetWindow, ThresholdCrossed
 from events.codec import Event
 from events.money import NanoUsd
-from events.spend import Usage
+from events.spend import Scopes, Usage
 from functions.gateway.catalog import Mode, Model
 
 SPEND_EVENTS = "spend-events"
@@ -387,6 +387,16 @@ class AlertNotDelivered(Exception):
 class Hold(Protocol):
     """What one request may spend. Whatever isn't settled when it ends was not spent."""
 
+    @property
+    def allowance_ids(self) -> tuple[str, ...]:
+        """What its spend is counted in, besides the budgets that it was admitted to."""
+        ...
+
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens its answer may have, where that is fewer than were asked for."""
+        ...
+
     def settle(self, cost: NanoUsd) -> None:
         """Say what the request really cost; once, as soon as it is known."""
         ...
@@ -395,6 +405,6 @@ class Hold(Protocol):
 class Admission(Protocol):
     """Decides whether a request may start to spend."""
 
-    def hold(self, request: Request, chain: Sequence[Deployment]) -> AbstractAsyncContextManager[Hold]:
+    def hold(self, request: Request, chain: Sequence[Deployment], scopes: Scopes) -> AbstractAsyncContextManager[Hold]:
         """Set aside what the request may cost on any deployment of its chain. Raises `BudgetExceeded`."""
         ...

@@ -105,6 +105,8 @@ class Run:
         self.request = request
         self.caller = caller
         self.started = started
+        self.allowance_ids: tuple[str, ...] = ()
+        self.max_tokens: int | None = None  # that the budget allows an answer
         self._attempts: dict[OpenAttempt, Attempt] = {}  # in the order of their ends
         self._told: list[OpenAttempt] = []  # whose content the client has been given
         self._event_id = str(uuid.uuid4())
@@ -178,6 +180,7 @@ class Run:
             trace_context=self.caller.trace_context,
             cost=self.cost,
             catalog_version=version,
+            allowance_ids=self.allowance_ids,
         )
 
     def _put(self, attempt: OpenAttempt, status: str, clock: float, *, billed: Usage | None) -> None:
@@ -213,6 +216,7 @@ class Run:
             cost=self.cost,
             catalog_version=version,
             scopes=self.caller.scopes,
+            allowance_ids=self.allowance_ids,
             outcome=outcome,
             attempts=self.attempts,
             latency_ms=_ms(self.started, clock),

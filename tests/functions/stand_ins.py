@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from events.codec import Event
 from events.money import NanoUsd
-from events.spend import SpendRecorded
+from events.spend import Scopes, SpendRecorded
 from functions.gateway.errors import StoreUnavailable
 from functions.gateway.ports import Deployment, Request
 
@@ -43,9 +43,13 @@ class OpenAdmission:
 
     def __init__(self) -> None:
         self.settled: list[int] = []
+        self.allowance_ids: tuple[str, ...] = ()
+        self.max_tokens: int | None = None
 
     @asynccontextmanager
-    async def hold(self, request: Request, chain: Sequence[Deployment]) -> AsyncGenerator["OpenAdmission"]:
+    async def hold(
+        self, request: Request, chain: Sequence[Deployment], scopes: Scopes
+    ) -> AsyncGenerator["OpenAdmission"]:
         yield self
 
     def settle(self, cost: NanoUsd) -> None:
