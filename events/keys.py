@@ -142,6 +142,11 @@ def key_after(event: KeyEvent) -> Key | None:
     return None if isinstance(event, KeyDeleted) else event.after
 
 
+def is_renewed(before: Key, after: Key) -> bool:
+    """Say whether the key itself is another one now: it was regenerated."""
+    return before.key_hash != after.key_hash
+
+
 def event_id_of(key_id: str, version: int) -> str:
     """Name a key's change: of two that follow the same version, only one can be in the ledger."""
     return f"key:{key_id}:{version:06}"

@@ -18,9 +18,7 @@ async def fold_spend(delivery: CloudEvent) -> None:
     instance = await bootstrap.fold_instance.get()
     try:
         event = decode(message_data(delivery))
-        if isinstance(
-            event, ThresholdCrossed | KeyEvent
-        ):  # a key's changes are recorded with its record, or not at all
+        if isinstance(event, ThresholdCrossed | KeyEvent):  # a key's change is recorded with the key, or not at all
             raise UndecodableEvent(f"{event.type} is nothing to fold")
         await instance.folder.fold(event)
     except (UndecodableDelivery, UndecodableEvent, Unstorable) as error:

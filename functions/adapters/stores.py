@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from functions.gateway.ports import Bus, Counters, DeliveredAlerts, Ledger
+from functions.gateway.ports import Bus, Counters, DeliveredAlerts, Keys, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,5 +11,6 @@ class Stores:
 
     ledger: Ledger
     counters: Counters
+    keys: Keys
     delivered_alerts: DeliveredAlerts
     bus: Bus
