@@ -1,9 +1,10 @@
 """Who may be asked for a request: its alias's group of deployments, and the groups that take over."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from functions.gateway.errors import BadRequest, ModelNotFound
+from functions.gateway.access import may_use_model, usable_models
+from functions.gateway.errors import BadRequest, ModelNotAllowed, ModelNotFound
 from functions.gateway.policy import Chains, RoutingPolicy
 from functions.gateway.ports import Deployment, Request
 
@@ -29,20 +30,54 @@ class Chain:
             yield from group
 
 
-def resolve(request: Request, deployments: Mapping[str, Group], policy: RoutingPolicy) -> Chain:
-    """Give the request's chain. Raises `ModelNotFound`, or `BadRequest` for a model of another mode."""
+def resolve(
+    request: Request, deployments: Mapping[str, Group], policy: RoutingPolicy, models: Sequence[str] = ()
+) -> Chain:
+    """Give the request's chain.
+
+    Where there are `models`, they are all that may be asked: of what is configured the others are left out, of what
+    the request names they are refused. Raises `ModelNotAllowed`, `ModelNotFound`, or `BadRequest` for a model of
+    another mode.
+    """
+    if models:
+        _check_allowed(request, deployments, models)
+
+    def may_use(alias: str) -> bool:
+        return may_use_model(models, alias, deployments)
+
     wishes = request.wishes
     following = wishes.fallbacks
     if following is None:
         following = policy.fallbacks.get(request.alias, policy.default_fallbacks)
-    asked = (request.alias, *following[: policy.max_fallbacks])
+    asked = (request.alias, *_those(may_use, following)[: policy.max_fallbacks])
     larger = _special(wishes.context_window_fallbacks, policy.context_window_fallbacks, asked)
     lenient = _special(wishes.content_policy_fallbacks, policy.content_policy_fallbacks, asked)
     return Chain(
         groups=_groups(request, asked, deployments, "fallbacks"),
-        larger=_groups(request, larger, deployments, "context_window_fallbacks"),
-        lenient=_groups(request, lenient, deployments, "content_policy_fallbacks"),
+        larger=_groups(request, _those(may_use, larger), deployments, "context_window_fallbacks"),
+        lenient=_groups(request, _those(may_use, lenient), deployments, "content_policy_fallbacks"),
     )
+
+
+def _those(may_use: Callable[[str], bool], aliases: Sequence[str]) -> tuple[str, ...]:
+    return tuple(filter(may_use, aliases))
+
+
+def _check_allowed(request: Request, deployments: Mapping[str, Group], models: Sequence[str]) -> None:
+    """Refuse a request that names a model beyond `models`."""
+    wishes = request.wishes
+    named = {
+        "model": (request.alias,),
+        "fallbacks": wishes.fallbacks or (),
+        "context_window_fallbacks": wishes.context_window_fallbacks or (),
+        "content_policy_fallbacks": wishes.content_policy_fallbacks or (),
+    }
+    for param, aliases in named.items():
+        for alias in aliases:
+            if not may_use_model(models, alias, deployments):
+                raise ModelNotAllowed(alias, usable_models(models, deployments), param=param)
+            if alias not in deployments:
+                raise ModelNotFound(alias, usable_models(models, deployments))
 
 
 def _special(wished: tuple[str, ...] | None, configured: Chains, asked: Sequence[str]) -> tuple[str, ...]:

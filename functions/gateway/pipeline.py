@@ -97,7 +97,7 @@ class Completions:
 
     async def answer(self, request: ChatRequest, caller: Caller) -> RenderedAnswer:
         """Answer whole. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain = self._resolve(request)
+        chain = self._resolve(request, caller)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, list(chain.deployments())) as hold:
             served = await self._served(run, hold, chain, partial(self._complete, request, chain))
@@ -115,7 +115,7 @@ class Completions:
 
     async def embed(self, request: EmbeddingRequest, caller: Caller) -> RenderedAnswer:
         """Give embeddings. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain = self._resolve(request)
+        chain = self._resolve(request, caller)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, list(chain.deployments())) as hold:
             served = await self._served(run, hold, chain, partial(self._embed, request))
@@ -133,7 +133,7 @@ class Completions:
         `[DONE]` leaves after the spend event is acknowledged; a stream that can't be finished ends with an error
         event instead. Leaving early stops the upstream and records what was consumed.
         """
-        chain = self._resolve(request)
+        chain = self._resolve(request, caller)
         run = Run(request, caller, started=self._clock())
         async with self._admission.hold(request, list(chain.deployments())) as hold:
             plan = self._plan(run, chain)
@@ -154,8 +154,8 @@ class Completions:
                     with suppress(StoreUnavailable):  # logged; there is nobody left to tell
                         await self._record(run, hold, "client_disconnected")
 
-    def _resolve(self, request: Request) -> Chain:
-        return resolve(request, self._config.deployments, self._config.routing)
+    def _resolve(self, request: Request, caller: Caller) -> Chain:
+        return resolve(request, self._config.deployments, self._config.routing, caller.models)
 
     def _plan(self, run: Run, chain: Chain) -> Plan:
         policy = self._config.routing
