@@ -28,6 +28,7 @@ from functions.gateway.config import Config, ConfigError, Credentials, parse_con
 from functions.gateway.errors import StoreUnavailable
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.health import Fleet
+from functions.gateway.hints import Hints
 from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.keys import PREFIX, Keyring
 from functions.gateway.pipeline import Completions
@@ -111,24 +112,32 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             clock=_clock(),
             exceeded_status=config.budget_exceeded_status,
         )
+        deployments = [deployment for group in config.deployments.values() for deployment in group]
+        hints = Hints(deployments, stores.cooldowns, now=_now, clock=_clock())
+        fleet = Fleet(is_cooldown_disabled=config.is_sandbox, on_rest=hints.report)  # a sandbox fails as it is asked to
         completions = Completions(
             config=config,
             upstreams=providers.upstreams,
             embedders=providers.embedders,
-            fleet=Fleet(is_cooldown_disabled=config.is_sandbox),  # its faults are asked for, one by one
+            fleet=fleet,
             admission=admission,
             bus=stores.bus,
             now=_now,
             clock=_clock(),
             random=random.random,
+            notice_request=hints.notice_request,
         )
         keyring = Keyring(stores.keys, config.master_key, now=_now, clock=_clock())
         administration = KeyAdministration(stores.keys, keyring, now=_now, new_key=_new_key)
         keys = KeySurface(administration, keyring, config)
         surface = Surface(config, stores.counters, keyring, now=_now, is_sandbox=config.is_sandbox)
-        warm_up = tasks.create_task(_warm_up(config, providers.upstreams))
+        beside_requests = [
+            tasks.create_task(_warm_up(config, providers.upstreams)),
+            tasks.create_task(hints.exchange(fleet)),
+        ]
         yield CompletionInstance(router=build_router(surface, completions, config, keyring, keys))
-        warm_up.cancel()
+        for task in beside_requests:
+            task.cancel()
 
 
 @asynccontextmanager

@@ -152,7 +152,7 @@ def chat_request(
     messages = [{"role": "user", "content": "Say hello"}]
     return ChatRequest(
         alias=alias,
-        body={"model": alias, "messages": messages, **body},
+        body={"model": alias, "messages": messages} | body,
         is_stream=stream,
         wants_usage=wants_usage,
         wishes=wishes,

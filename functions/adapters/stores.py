@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from functions.gateway.ports import Bus, Counters, DeliveredAlerts, Keys, Ledger
+from functions.gateway.ports import Bus, Cooldowns, Counters, DeliveredAlerts, Keys, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,4 +13,5 @@ class Stores:
     counters: Counters
     keys: Keys
     delivered_alerts: DeliveredAlerts
+    cooldowns: Cooldowns
     bus: Bus

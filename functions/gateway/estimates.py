@@ -39,7 +39,7 @@ def asked_tokens(body: Mapping[str, Any]) -> int:
 
 def reading_s(body: Mapping[str, Any]) -> float:
     """Say how long a model may take to read a request's messages before it begins to write."""
-    return sum(map(len, _texts(body["messages"]))) / _READ_PER_SECOND
+    return sum(map(len, _texts(body.get("messages", ())))) / _READ_PER_SECOND
 
 
 def input_tokens(value: Any) -> int:

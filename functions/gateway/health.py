@@ -1,12 +1,14 @@
 """What one instance has seen of its deployments: who answers, how fast, and who is to rest.
 
 Times are seconds of a monotonic clock. What an attempt costs here is bounded, and so is what is kept of a deployment,
-however long the instance lives. Nothing is shared between instances: each learns by itself, within a few attempts.
+however long the instance lives. Each instance learns by itself, within a few attempts; `hints.py` tells it what others
+have put to rest.
 """
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 
 from functions.gateway.ports import Deployment
@@ -17,7 +19,7 @@ _MINUTE_S = 60
 _FAILURES_IN_A_ROW = 3
 _FEWEST_ATTEMPTS = 5  # of which more than half failed
 _LONGEST_REST_S = 20.0  # after failed probes: an upstream that is well again is asked again within half a minute
-_LONGEST_TOLD_REST_S = 60.0
+LONGEST_TOLD_REST_S = 60.0  # by a provider, or by another instance
 _INCURABLE = frozenset({401, 402, 403, 404, 429, "no_api_key"})  # bad key, no credit, quota, model gone
 _NEVER_ASKED = "unsupported"
 _SIGNS_OF_LIFE = frozenset({Verdict.CONTEXT_WINDOW, Verdict.CONTENT_POLICY, Verdict.CLIENT_FAULT})
@@ -131,6 +133,10 @@ class Timings:
             yield seconds, output_tokens
 
 
+def _unheard(*_: object) -> None:
+    return None
+
+
 class Cooldown:
     """Rests a deployment that fails, then lets one attempt at a time find out whether it is well again: the probe.
 
@@ -141,11 +147,16 @@ class Cooldown:
 
     Attempts are numbered as they begin. Those that began before the deployment last went to rest, or came back, tell
     of a state that is over: they are not counted.
+
+    `on_rest` is told until when it rests, each time that a failure seen here is the reason.
     """
 
-    def __init__(self, deployment: Deployment, *, is_disabled: bool) -> None:
+    def __init__(
+        self, deployment: Deployment, *, is_disabled: bool, on_rest: Callable[[float], None] = _unheard
+    ) -> None:
         self._cooldown_s = 0 if is_disabled else deployment.cooldown_s
         self._allowed_fails = deployment.allowed_fails
+        self._on_rest = on_rest
         self._ends_at: float | None = None  # of the rest; `None`: it does not rest, and needs no probe
         self._rest_s = self._cooldown_s
         self._begun = 0
@@ -192,7 +203,7 @@ class Cooldown:
 
     def fails(self, number: int, now: float, *, showed_life: bool, told_s: float | None) -> None:
         """Take a failure. `showed_life`: its answer had begun. `told_s`: rest at once, and for at least so long."""
-        told_until = now + min(told_s or 0, _LONGEST_TOLD_REST_S)
+        told_until = now + min(told_s or 0, LONGEST_TOLD_REST_S)
         if self._ends_at is not None:
             if number == self._probe:
                 self._rest(now, self._twice_as_long(), told_until)
@@ -209,10 +220,14 @@ class Cooldown:
             self._probe = None
 
     def rest_until(self, until: float, now: float) -> None:
-        """Begin a rest, or make it longer."""
-        until = min(until, now + _LONGEST_TOLD_REST_S)
-        if until > max(now, self._ends_at or now):
-            self._rest(now, 0, until)
+        """Begin a rest, or make it longer, for what somebody else has seen."""
+        until = min(until, now + LONGEST_TOLD_REST_S)
+        if self._cooldown_s == 0 or until <= max(now, self._ends_at or now):
+            return
+        if self._ends_at is None:
+            self._rest_s = self._cooldown_s
+        self._turn()
+        self._ends_at = until
 
     def _is_outdated(self, number: int) -> bool:
         return number <= self._turned_after and number != self._ended_rest
@@ -248,8 +263,9 @@ class Cooldown:
         if self._cooldown_s == 0:
             return
         self._turn()
-        self._rest_s = max(rest_s, self._cooldown_s)
+        self._rest_s = rest_s
         self._ends_at = max(now + rest_s, told_until)
+        self._on_rest(self._ends_at)
 
     def _turn(self) -> None:
         self._turned_after = self._begun
@@ -262,9 +278,15 @@ class Cooldown:
 class Health:
     """What is known of one deployment. `in_flight` is how many attempts at it are under way, streams to their end."""
 
-    def __init__(self, deployment: Deployment, *, is_cooldown_disabled: bool = False) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        *,
+        is_cooldown_disabled: bool = False,
+        on_rest: Callable[[float], None] = _unheard,
+    ) -> None:
         self.in_flight = 0
-        self.cooldown = Cooldown(deployment, is_disabled=is_cooldown_disabled)
+        self.cooldown = Cooldown(deployment, is_disabled=is_cooldown_disabled, on_rest=on_rest)
         self.retry_budget = RetryBudget()
         self.requests = Minute()
         self.tokens = Minute()
@@ -381,17 +403,22 @@ class Asked:
 
 
 class Fleet:
-    """What this instance has seen of its deployments; nothing of it is shared or kept."""
+    """What this instance has seen of its deployments; nothing of it is kept.
 
-    def __init__(self, *, is_cooldown_disabled: bool = False) -> None:
+    `on_rest` is told which deployment a failure seen here has put to rest, by its `model_id`, and until when.
+    """
+
+    def __init__(self, *, is_cooldown_disabled: bool = False, on_rest: Callable[[str, float], None] = _unheard) -> None:
         self._is_cooldown_disabled = is_cooldown_disabled
+        self._on_rest = on_rest
         self._healths: dict[str, Health] = {}
 
     def of(self, deployment: Deployment) -> Health:
         """Give what is known of a deployment, by its `model_id`."""
         health = self._healths.get(deployment.model_id)
         if health is None:
-            health = Health(deployment, is_cooldown_disabled=self._is_cooldown_disabled)
+            on_rest = partial(self._on_rest, deployment.model_id)
+            health = Health(deployment, is_cooldown_disabled=self._is_cooldown_disabled, on_rest=on_rest)
             self._healths[deployment.model_id] = health
         return health
 

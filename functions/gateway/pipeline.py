@@ -1,6 +1,7 @@
 """The story of an answer: resolve, admit, walk the chain, record what it cost, let the last byte go."""
 
 import logging
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from functions.gateway.errors import (
     StreamBroken,
     UpstreamError,
 )
-from functions.gateway.estimates import reading_s
 from functions.gateway.headers import answer_headers
 from functions.gateway.health import Fleet
 from functions.gateway.ports import (
@@ -69,8 +69,15 @@ class RenderedStream:
     events: AsyncGenerator[bytes]
 
 
+def _unnoticed() -> None:
+    return None
+
+
 class Completions:
-    """Answers requests. `now` gives aware UTC time, `clock` monotonic seconds, `random` a number from 0 to 1."""
+    """Answers requests. `now` gives aware UTC time, `clock` monotonic seconds, `random` a number from 0 to 1.
+
+    `notice_request` is called once for each, and returns at once.
+    """
 
     def __init__(
         self,
@@ -84,6 +91,7 @@ class Completions:
         now: Callable[[], datetime],
         clock: Callable[[], float],
         random: Callable[[], float],
+        notice_request: Callable[[], None] = _unnoticed,
     ) -> None:
         self._config = config
         self._upstreams = upstreams
@@ -94,11 +102,11 @@ class Completions:
         self._now = now
         self._clock = clock
         self._random = random
+        self._notice_request = notice_request
 
     async def answer(self, request: ChatRequest, caller: Caller) -> RenderedAnswer:
         """Answer whole. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain = self._resolve(request, caller)
-        run = Run(request, caller, started=self._clock())
+        chain, run = self._begin(request, caller)
         async with self._admission.hold(request, list(chain.deployments())) as hold:
             served = await self._served(run, hold, chain, partial(self._complete, request, chain))
             await self._record(run, hold, "completed")
@@ -115,8 +123,7 @@ class Completions:
 
     async def embed(self, request: EmbeddingRequest, caller: Caller) -> RenderedAnswer:
         """Give embeddings. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain = self._resolve(request, caller)
-        run = Run(request, caller, started=self._clock())
+        chain, run = self._begin(request, caller)
         async with self._admission.hold(request, list(chain.deployments())) as hold:
             served = await self._served(run, hold, chain, partial(self._embed, request))
             await self._record(run, hold, "completed")
@@ -133,8 +140,7 @@ class Completions:
         `[DONE]` leaves after the spend event is acknowledged; a stream that can't be finished ends with an error
         event instead. Leaving early stops the upstream and records what was consumed.
         """
-        chain = self._resolve(request, caller)
-        run = Run(request, caller, started=self._clock())
+        chain, run = self._begin(request, caller)
         async with self._admission.hold(request, list(chain.deployments())) as hold:
             plan = self._plan(run, chain)
             try:
@@ -154,8 +160,11 @@ class Completions:
                     with suppress(StoreUnavailable):  # logged; there is nobody left to tell
                         await self._record(run, hold, "client_disconnected")
 
-    def _resolve(self, request: Request, caller: Caller) -> Chain:
-        return resolve(request, self._config.deployments, self._config.routing, caller.models)
+    def _begin(self, request: Request, caller: Caller) -> tuple[Chain, Run]:
+        """Find out who may be asked. Raises `ModelNotAllowed`, `ModelNotFound`, `BadRequest`."""
+        self._notice_request()
+        chain = resolve(request, self._config.deployments, self._config.routing, caller.models)
+        return chain, Run(request, caller, started=self._clock())
 
     def _plan(self, run: Run, chain: Chain) -> Plan:
         policy = self._config.routing
@@ -211,23 +220,18 @@ class Completions:
         self, run: Run, hold: Hold, chain: Chain, ask: Callable[[OpenAttempt], Awaitable[T]]
     ) -> Served[T]:
         """Have somebody of the chain answer whole."""
-        timeout_s = run.request.wishes.timeout_s
-        asking = Asking(
-            request=run.request, prepare=self._prepare, ask=ask, patience=lambda d: _least(timeout_s, d.timeout_s)
-        )
+        asking = Asking(request=run.request, prepare=self._prepare, ask=ask, patience=lambda d: d.timeout_s)
         served = await self._walk(run, hold, self._walk_of(run, self._plan(run, chain), asking))
         run.answers(served.attempt, self._clock())
         return served
 
     def _opened(self, run: Run, plan: Plan, request: ChatRequest) -> Walk[OpenStream]:
         """Have somebody of the chain open a stream."""
-        timeout_s = run.request.wishes.stream_timeout_s or run.request.wishes.timeout_s
-        reads_s = reading_s(request.body)
         asking = Asking(
             request=request,
             prepare=self._prepare,
             ask=partial(self._open if request is run.request else self._open_rest, request, plan),
-            patience=lambda d: _least(timeout_s, d.first_token_timeout_s + reads_s),
+            patience=lambda d: d.first_token_timeout_s,
             hedge_after_s=self._hedge_after_s,
             discard=OpenStream.close,
         )
@@ -330,7 +334,8 @@ class Completions:
         return answer_headers(call_id, alias, deployment, run.attempts, cost=cost, dropped_params=dropped)
 
     def _deadline(self, run: Run) -> float:
-        return run.started + _least(run.request.wishes.request_timeout_s, self._config.request_timeout_s)
+        wish_s = run.request.wishes.request_timeout_s
+        return run.started + min(wish_s or math.inf, self._config.request_timeout_s)
 
     def _unix_time(self) -> int:
         return int(self._now().timestamp())
@@ -353,7 +358,3 @@ async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk] | None = 
     if following is not None:
         async for chunk in following:
             yield chunk
-
-
-def _least(wish_s: float | None, configured_s: float) -> float:
-    return configured_s if wish_s is None else min(wish_s, configured_s)

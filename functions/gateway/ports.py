@@ -319,6 +319,18 @@ class DeliveredAlerts(Protocol):
         ...
 
 
+class Cooldowns(Protocol):
+    """Until when deployments rest, by `model_id`, as instances tell each other: hints, which may be late or lost."""
+
+    async def announce(self, rests: Mapping[str, datetime]) -> None:
+        """Tell the others; of a deployment, what was told last holds. Raises `StoreUnavailable`."""
+        ...
+
+    async def read(self, now: datetime) -> Mapping[str, datetime]:
+        """Give what was told and isn't over. Raises `StoreUnavailable`."""
+        ...
+
+
 class Bus(Protocol):
     """At-least-once topics."""
 

@@ -13,6 +13,7 @@ from functions.gateway.errors import GatewayError, StreamBroken, UpstreamError
 from functions.gateway.ports import ChatRequest, Chunk
 from functions.gateway.routing import Plan
 from functions.gateway.run import Run
+from functions.gateway.timeouts import is_hasty
 from functions.gateway.verdicts import judge
 from functions.gateway.walk import Served
 
@@ -85,6 +86,8 @@ class Relay:
         attempt, now = self.served.attempt, self._clock()
         await self.served.answer.close()
         self._run.fails(attempt, error.status, now, usage=error.usage)
+        if is_hasty(self._request, error):
+            self.served.asked.abandoned(now)
         self.served.asked.failed(now, judge(error), status=error.status, retry_after_s=error.retry_after_s)
         self._stalls += error.status == "timeout"
         if not self._can_go_on():

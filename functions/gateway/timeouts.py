@@ -1,7 +1,11 @@
-"""How long an attempt may take: the deployment's settings, else the router's, else what suits the model."""
+"""How long an attempt may take: as the request wishes, or the deployment, or the router, or as suits the model."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
+from functions.gateway.errors import UpstreamError
+from functions.gateway.estimates import reading_s
+from functions.gateway.ports import AS_CONFIGURED, Deployment, Request
 from functions.gateway.settings import AttemptTimeouts
 
 _WHOLE_S = 300
@@ -30,3 +34,23 @@ def timeouts_of(own: AttemptTimeouts, router: AttemptTimeouts, *, thinks_unasked
         first_token_s=min(first_token, given or first_token),
         idle_s=min(idle, given or idle),
     )
+
+
+def patient_with(deployment: Deployment, request: Request) -> Deployment:
+    """Give the deployment with the time that a request has for it: as it wishes, or more where it is long to read."""
+    wishes, reads_s = request.wishes, round(reading_s(request.body))
+    if wishes is AS_CONFIGURED and not reads_s:
+        return deployment
+    stream_timeout_s = wishes.stream_timeout_s or wishes.timeout_s
+    return replace(
+        deployment,
+        timeout_s=wishes.timeout_s or deployment.timeout_s,
+        first_token_timeout_s=stream_timeout_s or deployment.first_token_timeout_s + reads_s,
+        idle_timeout_s=stream_timeout_s or deployment.idle_timeout_s,
+    )
+
+
+def is_hasty(request: Request, error: UpstreamError) -> bool:
+    """Say whether it was the request that was impatient, which says nothing of the deployment: anyone may send such."""
+    wishes = request.wishes
+    return error.status == "timeout" and (wishes.timeout_s or wishes.stream_timeout_s) is not None

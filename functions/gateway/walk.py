@@ -8,11 +8,12 @@ from typing import Generic, TypeVar
 import anyio
 
 from events.spend import Usage
-from functions.gateway.errors import UpstreamError
+from functions.gateway.errors import BadRequest, UpstreamError
 from functions.gateway.health import Asked, Fleet
 from functions.gateway.ports import Deployment, Request
 from functions.gateway.routing import Plan, Step
 from functions.gateway.run import OpenAttempt, Run
+from functions.gateway.timeouts import is_hasty, patient_with
 from functions.gateway.verdicts import judge
 
 OUTRUN = "outrun"  # the status of an attempt that was stopped because another one answered sooner
@@ -96,7 +97,7 @@ class Walk(Generic[T]):
 
     async def _try(self, step: Step) -> Served[T] | None:
         """Make one attempt; nothing where it failed, which the plan then knows."""
-        deployment = step.deployment
+        deployment = patient_with(step.deployment, self._asking.request)
         await self._asking.prepare(deployment)
         started = self._clock()
         attempt = OpenAttempt(deployment, self._asking.request, started=started)
@@ -114,6 +115,10 @@ class Walk(Generic[T]):
         except asyncio.CancelledError:
             self._stopped(attempt, asked)
             raise
+        except BadRequest:  # what this wire can't be asked, the one that was asked for may have been
+            asked.abandoned(self._clock())
+            if not self._run.attempts:
+                raise
         except BaseException:
             asked.abandoned(self._clock())
             raise
@@ -142,6 +147,8 @@ class Walk(Generic[T]):
 
     def _fail(self, attempt: OpenAttempt, asked: Asked, error: UpstreamError) -> None:
         now, verdict = self._clock(), judge(error)
+        if is_hasty(self._asking.request, error):
+            asked.abandoned(now)
         self._run.fails(attempt, error.status, now, usage=error.usage)
         asked.failed(now, verdict, status=error.status, retry_after_s=error.retry_after_s)
         self._plan.learn(attempt.deployment, error, verdict, now=now, deadline=self._deadline)

@@ -16,8 +16,8 @@ from functions.gateway.health import Fleet
 from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Counters
-from functions.providers.google import google_embedder
-from functions.providers.openai import openai_embedder
+from functions.providers.google import google_embedder, google_upstream
+from functions.providers.openai import openai_embedder, openai_upstream
 from functions.surface.edge import at_edge
 from functions.surface.keys import KeySurface
 from functions.surface.router import Surface, build_router
@@ -57,7 +57,7 @@ async def gateway() -> AsyncGenerator[Gateway]:
         await stack.enter_async_context(providers)
         completions = Completions(
             config=config,
-            upstreams={},
+            upstreams={"openai": openai_upstream(providers), "gemini": google_upstream(providers)},
             embedders={"openai": openai_embedder(providers), "gemini": google_embedder(providers)},
             fleet=Fleet(),
             random=lambda: 0.0,

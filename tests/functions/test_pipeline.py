@@ -392,6 +392,17 @@ async def test_what_a_failure_reports_to_have_used_is_billed() -> None:
     assert bench.bus.spend.attempts[0].cost == 10 * 2500 + 2 * 10_000
 
 
+async def test_a_fallback_that_can_not_be_asked_such_a_thing_is_passed_over() -> None:
+    unasked = BadRequest("tools: no custom tools on this wire", param="tools")
+    bench = Bench(ScriptedUpstream(UpstreamError(503, "no")), ScriptedUpstream(unasked))
+
+    with pytest.raises(AllModelsFailed):
+        await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    with pytest.raises(BadRequest):
+        await Bench(ScriptedUpstream(unasked)).completions.answer(chat_request("claude-sonnet"), CALLER)
+
+
 async def test_the_import_of_an_sdk_is_no_part_of_an_attempt() -> None:
     class Cold(ScriptedUpstream):
         async def warm_up(self) -> None:
@@ -478,6 +489,19 @@ async def test_a_request_bounds_its_attempts() -> None:
 
     async with bench.completions.stream(request, CALLER) as stream:
         assert texts([event async for event in stream.events]) == "Hello"
+
+
+async def test_an_impatient_request_puts_no_deployment_to_rest() -> None:
+    bench = Bench(ScriptedUpstream(*[[HANG]] * 5), ScriptedUpstream(*[HELLO] * 5))
+    request = chat_request("claude-sonnet", stream=True, wishes=Wishes(timeout_s=0.01))
+
+    for _ in range(5):
+        async with bench.completions.stream(request, CALLER) as stream:
+            assert texts([event async for event in stream.events]) == "Hello"
+
+    health = bench.fleet.of(bench.config.deployments["claude-sonnet"][0])
+    assert health.rests_until(asyncio.get_running_loop().time()) is None
+    assert health.in_flight == 0
 
 
 async def test_an_answer_that_was_withheld_goes_to_the_chain_for_refused_content_and_is_billed() -> None:

@@ -15,9 +15,10 @@ from events.money import nano_usd
 from functions.bootstrap import load_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
 from functions.gateway.policy import RoutingPolicy
-from functions.gateway.ports import Deployment
+from functions.gateway.ports import Deployment, Wishes
 from functions.gateway.settings import AttemptTimeouts
-from functions.gateway.timeouts import timeouts_of
+from functions.gateway.timeouts import patient_with, timeouts_of
+from tests import builders
 
 SHIPPED = Path(__file__).parents[2] / "infra" / "gateway.yaml"
 CLAUDE = "anthropic/claude-sonnet-4-6"
@@ -402,6 +403,26 @@ def test_no_wait_is_longer_than_the_timeout_that_is_given(
     given_s = own.get("timeout") or router.get("timeout")
     assert min(whole_s, first_token_s, idle_s) > 0
     assert given_s is None or (whole_s == given_s and max(first_token_s, idle_s) <= given_s)
+
+
+def test_a_requests_own_timeouts_come_before_the_deployments() -> None:
+    configured = builders.deployment(timeout_s=300, first_token_timeout_s=10, idle_timeout_s=20)
+
+    def bounds(**wishes: Any) -> tuple[float, float, float]:
+        patient = patient_with(configured, builders.chat_request(wishes=Wishes(**wishes)))
+        return patient.timeout_s, patient.first_token_timeout_s, patient.idle_timeout_s
+
+    assert bounds() == (300, 10, 20)
+    assert bounds(timeout_s=5) == (5, 5, 5)
+    assert bounds(timeout_s=400, stream_timeout_s=7) == (400, 7, 7)
+
+
+def test_a_long_input_has_a_second_more_for_each_ten_thousand_tokens() -> None:
+    configured = builders.deployment(first_token_timeout_s=10)
+    messages = [{"role": "user", "content": "x" * 400_000}]
+
+    assert patient_with(configured, builders.chat_request(messages=messages)).first_token_timeout_s == 20
+    assert patient_with(configured, builders.chat_request()) is configured
 
 
 def test_the_shipped_file_leaves_the_timeouts_to_the_models() -> None:

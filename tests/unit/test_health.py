@@ -489,6 +489,46 @@ def test_a_hint_from_elsewhere_does_not_shorten_a_rest(hint: float, until: float
     assert one.rests_until(1) == until
 
 
+def test_a_hint_from_elsewhere_does_not_make_the_next_rest_shorter() -> None:
+    one = rested()
+    failures(one, 1, now=5)
+    one.rest_until(16, 14)
+
+    failures(one, 1, now=16)
+
+    assert one.rests_until(16) == 36
+
+
+def test_after_a_success_a_hint_from_elsewhere_is_followed_by_short_rests() -> None:
+    one = rested()
+    failures(one, 1, now=5)
+    succeed(one, now=15)
+    one.rest_until(20, 16)
+
+    failures(one, 1, now=20)
+
+    assert one.rests_until(20) == 30
+
+
+def test_a_fleet_says_which_deployment_failures_put_to_rest() -> None:
+    said = list[tuple[str, float]]()
+    one = Fleet(on_rest=lambda model_id, until: said.append((model_id, until))).of(deployment(model_id="a"))
+
+    failures(one, 3)
+    failures(one, 1, now=5)
+
+    assert said == [("a", 5), ("a", 15)]
+
+
+def test_a_fleet_does_not_repeat_what_comes_from_elsewhere() -> None:
+    said = list[tuple[str, float]]()
+    one = Fleet(on_rest=lambda model_id, until: said.append((model_id, until))).of(deployment(model_id="a"))
+
+    one.rest_until(12, 10)
+
+    assert said == []
+
+
 def test_a_hint_that_is_over_changes_nothing() -> None:
     one = health()
 
