@@ -176,6 +176,9 @@ class _Settings(TypedDict, total=False):
     max_parallel_requests: _Limit | None
 
 
+SETTINGS = frozenset(_Settings.__annotations__)
+
+
 @_closed
 class _NewKey(_Settings, total=False):
     key: _OwnKey | None
