@@ -50,7 +50,7 @@ def is_let_in(asking: OpenAI) -> bool:
 
 
 def test_the_stock_client_works_with_a_key_on_every_instance(stack: Stack) -> None:
-    key = operate(stack, "generate", models=["gpt-4o"])["key"]
+    key = operate(stack, "generate", models=["gpt-4o"], allowed_routes=["llm_api_routes"])["key"]
 
     for instance in (0, 1):
         asking = client(stack, key, instance=instance)

@@ -1,7 +1,8 @@
 """Virtual keys over HTTP: two instances on one store, with the sandbox behind them."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,23 +13,24 @@ import pytest
 from openai import AsyncOpenAI, AuthenticationError, PermissionDeniedError
 
 from events.codec import encode
-from events.keys import KeyCreated, KeyDeleted, KeyEvent, KeyUpdated, replay_keys
+from events.keys import Key, KeyCreated, KeyDeleted, KeyEvent, KeyUpdated, replay_keys
 from functions.adapters.embedded.stores import open_embedded
 from functions.adapters.stores import Stores
 from functions.bootstrap import load_catalog
 from functions.gateway.config import Credentials, parse_config
+from functions.gateway.errors import KeyConflict
 from functions.gateway.health import Fleet
 from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.keys import Keyring
 from functions.gateway.pipeline import Completions
-from functions.gateway.ports import KeyQuery
+from functions.gateway.ports import KeyChangedMeanwhile, KeyQuery
 from functions.providers.openai import openai_embedder, openai_upstream
 from functions.surface.edge import at_edge
 from functions.surface.keys import KeySurface
 from functions.surface.router import Surface, build_router
 from infra.local.sandbox.__main__ import Sandbox, build_app
-from tests.builders import NOON
-from tests.functions.stand_ins import HeldBus, OpenAdmission
+from tests.builders import NOON, key
+from tests.functions.stand_ins import CountedKeys, HeldBus, OpenAdmission
 
 MASTER = "sk-master-of-all-keys"
 MODELS = ["gpt-4o", "gpt-4o-mini"]
@@ -135,6 +137,16 @@ async def _open(stack: AsyncExitStack, state_dir: Path, clock: Clock, master_key
     app = httpx2.ASGITransport(app=at_edge(build_router(surface, completions, config, keyring, keys)))
     http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))
     return Gateway(http, bus, stores)
+
+
+class AlwaysChangedKeys(CountedKeys):
+    """Keys of which somebody else changes each first."""
+
+    async def get(self, key_hash: str) -> Key | None:
+        return key("a")
+
+    async def commit(self, events: Sequence[KeyEvent]) -> None:
+        raise KeyChangedMeanwhile
 
 
 def error_of(answer: httpx2.Response) -> tuple[int, str, str, str | None]:
@@ -374,6 +386,33 @@ async def test_a_change_keeps_what_it_does_not_name(gateway: Gateway) -> None:
     assert (changed["key"], changed["models"], changed["max_budget"]) == (key, ["gpt-4o"], 20.0)
     assert (changed["metadata"], changed["rpm_limit"]) == ({"c": 3}, None)
     assert await gateway.info(key) == {name: value for name, value in changed.items() if name != "key"}
+
+
+async def test_changes_made_at_once_all_hold(open_gateway: Open) -> None:
+    here, there = await open_gateway(MASTER), await open_gateway(MASTER)
+    key = await here.make()
+    changes = [{"rpm_limit": 1}, {"tpm_limit": 2}, {"max_budget": 3.0}, {"user_id": "ada"}]
+
+    asked = [gateway.post("/key/update", key=key, **change) for gateway in (here, there) for change in changes]
+    answers = await asyncio.gather(*asked)
+
+    assert {answer.status_code for answer in answers} == {200}
+    info = await here.info(key)
+    assert {name: info[name] for change in changes for name in change} == {
+        name: value for change in changes for name, value in change.items()
+    }
+    assert len(await here.key_events()) == 5
+
+
+async def test_who_always_comes_too_late_is_told_so_and_has_changed_nothing() -> None:
+    keys = AlwaysChangedKeys()
+    keyring = Keyring(keys, MASTER, now=lambda: NOON, clock=lambda: 0)
+    administration = KeyAdministration(keys, keyring, now=lambda: NOON, new_key=lambda: "sk-not-used-here")
+
+    with pytest.raises(KeyConflict) as late:
+        await administration.block(key("a").key_hash, "master", is_blocked=True)
+
+    assert late.value.status == 409
 
 
 async def test_a_key_may_be_changed_by_its_alias(gateway: Gateway) -> None:

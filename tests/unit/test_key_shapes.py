@@ -1,6 +1,7 @@
 """What an operator sends about keys."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,6 +44,10 @@ def read_or_refusal(body: dict[str, Any]) -> dict[str, Any] | BadRequest:
         return read(**body)
     except BadRequest as refused:
         return refused
+
+
+def test_every_setting_is_among_the_examples() -> None:
+    assert set(ALL_FIELDS) == key_shapes.SETTINGS
 
 
 def test_every_field_becomes_a_field_of_the_key() -> None:
@@ -174,6 +179,16 @@ def test_a_change_to_null_takes_a_setting_back() -> None:
 
     assert update is not None
     assert (update.after.models, update.after.max_budget, update.after.expires_at) == ((), None, None)
+
+
+def test_all_that_is_taken_back_leaves_a_key_as_it_is_made_without_settings() -> None:
+    full = key_changes.created("sk-0123456789", read(**ALL_FIELDS), "master", NOON).after
+    plain = key_changes.created("sk-0123456789", read(), "master", NOON).after
+
+    update = key_changes.updated(full, dict.fromkeys(key_shapes.SETTINGS), "master", NOON)
+
+    assert update is not None
+    assert update.after == replace(plain, version=2)
 
 
 def test_a_change_that_changes_nothing_is_none() -> None:
