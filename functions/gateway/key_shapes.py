@@ -6,7 +6,8 @@ nobody knows is refused; those of LiteLLM's that there are not here may be there
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Required, cast
@@ -44,24 +45,24 @@ def _refused(message: str) -> PydanticCustomError:
     return PydanticCustomError("value", "{reason}", {"reason": message})
 
 
-def _checking(check: Callable[[str, datetime], object]) -> Callable[[str], str]:
-    """Have a duration checked, and given as it was written."""
+@contextmanager
+def _in_its_own_words() -> Generator[None]:
+    """Have what is raised refuse the field."""
+    try:
+        yield
+    except ValueError as error:
+        raise _refused(str(error)) from None
 
-    def checked_duration(written: str) -> str:
-        try:
-            check(written, _SOME_TIME)
-        except ValueError as error:
-            raise _refused(str(error)) from None
-        return written
 
-    return checked_duration
+def _lifetime(written: str) -> str:
+    with _in_its_own_words():
+        end_of(written, _SOME_TIME)
+    return written
 
 
 def _budget_period(written: str) -> str:
-    try:
+    with _in_its_own_words():
         return period(written, _SOME_TIME)
-    except ValueError as error:
-        raise _refused(str(error)) from None
 
 
 def _in_nano_usd(amount: float) -> NanoUsd:
@@ -131,7 +132,9 @@ def _without_what_says_nothing(body: object) -> object:
     if not isinstance(body, dict):
         return body
     given = cast("dict[str, Any]", body)
-    silent = {name for name in _WITHOUT_MEANING_HERE & given.keys() if not given[name] or given[name] == "default"}
+    silent = {name for name in _WITHOUT_MEANING_HERE & given.keys() if not given[name]}
+    if given.get("key_type") == "default":
+        silent.add("key_type")
     return {name: value for name, value in given.items() if name not in silent}
 
 
@@ -166,7 +169,7 @@ class _Settings(TypedDict, total=False):
     tags: Annotated[_Tags, AfterValidator(_as_tuple)] | None
     metadata: Annotated[dict[str, Any], AfterValidator(_small_metadata)] | None
     blocked: bool | None
-    duration: Annotated[str, AfterValidator(_checking(end_of))] | None
+    duration: Annotated[str, AfterValidator(_lifetime)] | None
     max_budget: _Budget | None
     soft_budget: _Budget | None
     budget_duration: _Period | None

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,6 +11,7 @@ from events.keys import Key
 from events.money import NanoUsd, usd
 from functions.gateway import key_shapes
 from functions.gateway.config import Config
+from functions.gateway.exact_json import write_json
 from functions.gateway.key_administration import KeyAdministration, ShownKey
 from functions.gateway.keys import Keyring
 from functions.gateway.ports import KeyPage, KeyQuery
@@ -168,4 +168,4 @@ def _time(time: datetime | None) -> str | None:
 
 
 def _json(value: Any) -> Response:
-    return json_response(orjson.dumps(value))
+    return json_response(write_json(value))

@@ -344,7 +344,7 @@ async def test_a_key_has_what_it_was_made_with(gateway: Gateway) -> None:
         "models": ["gpt-4o"],
         "allowed_routes": ["llm_api_routes"],
         "tags": ["nightly"],
-        "metadata": {"env": {"name": "dev"}},
+        "metadata": {"env": {"name": "dev"}, "big": 10**30},
         "max_budget": 10.5,
         "soft_budget": 5,
         "budget_duration": "1d",

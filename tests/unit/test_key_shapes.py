@@ -13,6 +13,8 @@ from events.keys import ModelBudget
 from events.money import NanoUsd
 from functions.gateway import key_changes, key_shapes
 from functions.gateway.errors import BadRequest
+from functions.gateway.exact_json import write_json
+from functions.surface.keys import row
 from tests.builders import NOON, key
 
 ALL_FIELDS: dict[str, Any] = {
@@ -83,6 +85,7 @@ def test_a_new_key_without_fields_may_do_everything() -> None:
         ({"max_budgett": 1}, "max_budgett", "not supported here"),
         ({"max_budgett": None}, "max_budgett", "not supported here"),
         ({"guardrails": ["pii"]}, "guardrails", "not supported here"),
+        ({"agent_id": "default"}, "agent_id", "not supported here"),
         ({"max_budget": -1}, "max_budget", "greater than or equal to 0"),
         ({"max_budget": 1e30}, "max_budget", "less than or equal to 9000000"),
         ({"max_budget": 10**400}, "max_budget", ""),
@@ -213,3 +216,4 @@ def test_whatever_is_sent_is_refused_by_name_or_becomes_a_key_that_the_ledger_ta
     event = key_changes.created("sk-0123456789", asked, "master", NOON)
 
     assert decode(encode(event)) == event
+    assert write_json(row(event.after))
