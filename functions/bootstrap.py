@@ -146,7 +146,7 @@ async def open_fold(environment: Environment) -> AsyncGenerator[FoldInstance]:
     config = load_config(environment)
     async with open_stores(environment) as stores:
         folder = Folder(
-            budgets=[config.budget] if config.budget else [],
+            budgets=[config.counted],
             ledger=stores.ledger,
             counters=stores.counters,
             bus=stores.bus,

@@ -62,9 +62,8 @@ async def main(arguments: Sequence[str]) -> int:
     try:
         environment = bootstrap.read_environment()
         config = bootstrap.load_config(environment)
-        budgets = [config.budget] if config.budget else []
         async with bootstrap.open_stores(environment, must_exist=True) as stores:
-            return await compare(stores.ledger, stores.counters, budgets, repair=repair)
+            return await compare(stores.ledger, stores.counters, [config.counted], repair=repair)
     except (ConfigError, StoreUnavailable, UndecodableEvent) as error:
         sys.stderr.write(f"{error}\n")
         return 2

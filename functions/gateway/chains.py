@@ -1,7 +1,8 @@
 """Who may be asked for a request: its alias's group of deployments, and the groups that take over."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from functions.gateway.access import may_use_model, usable_models
 from functions.gateway.errors import BadRequest, ModelNotAllowed, ModelNotFound
@@ -35,32 +36,30 @@ def resolve(
 ) -> Chain:
     """Give the request's chain.
 
-    Where there are `models`, they are all that may be asked: of what is configured the others are left out, of what
-    the request names they are refused. Raises `ModelNotAllowed`, `ModelNotFound`, or `BadRequest` for a model of
-    another mode.
+    Where there are `models` of a key, nobody else is asked: of what is configured they are left out, of what the
+    request names they are refused. Raises `ModelNotAllowed`, `ModelNotFound`, or `BadRequest` for a model of another
+    mode.
     """
     if models:
         _check_allowed(request, deployments, models)
-
-    def may_use(alias: str) -> bool:
-        return may_use_model(models, alias, deployments)
-
+        deployments = {alias: deployments[alias] for alias in usable_models(models, deployments)}
     wishes = request.wishes
-    following = wishes.fallbacks
-    if following is None:
-        following = policy.fallbacks.get(request.alias, policy.default_fallbacks)
-    asked = (request.alias, *_those(may_use, following)[: policy.max_fallbacks])
-    larger = _special(wishes.context_window_fallbacks, policy.context_window_fallbacks, asked)
-    lenient = _special(wishes.content_policy_fallbacks, policy.content_policy_fallbacks, asked)
+    configured = list(_following(request.alias, policy, {request.alias}))
+
+    def groups(wished: tuple[str, ...] | None, otherwise: Iterable[str], param: str) -> dict[str, Group]:
+        if wished is None:
+            return _fitting(request, otherwise, deployments)
+        return _named(request, wished, deployments, param)
+
+    following = groups(wishes.fallbacks, configured, "fallbacks")
+    asked = _named(request, (request.alias,), deployments, "model")
+    asked |= dict(islice(following.items(), policy.max_fallbacks))
+    larger, lenient = policy.context_window_fallbacks, policy.content_policy_fallbacks
     return Chain(
-        groups=_groups(request, asked, deployments, "fallbacks"),
-        larger=_groups(request, _those(may_use, larger), deployments, "context_window_fallbacks"),
-        lenient=_groups(request, _those(may_use, lenient), deployments, "content_policy_fallbacks"),
+        groups=tuple(asked.values()),
+        larger=_of(groups(wishes.context_window_fallbacks, _all(larger, asked), "context_window_fallbacks")),
+        lenient=_of(groups(wishes.content_policy_fallbacks, _all(lenient, asked), "content_policy_fallbacks")),
     )
-
-
-def _those(may_use: Callable[[str], bool], aliases: Sequence[str]) -> tuple[str, ...]:
-    return tuple(filter(may_use, aliases))
 
 
 def _check_allowed(request: Request, deployments: Mapping[str, Group], models: Sequence[str]) -> None:
@@ -76,32 +75,46 @@ def _check_allowed(request: Request, deployments: Mapping[str, Group], models: S
         for alias in aliases:
             if not may_use_model(models, alias, deployments):
                 raise ModelNotAllowed(alias, usable_models(models, deployments), param=param)
-            if alias not in deployments:
-                raise ModelNotFound(alias, usable_models(models, deployments))
 
 
-def _special(wished: tuple[str, ...] | None, configured: Chains, asked: Sequence[str]) -> tuple[str, ...]:
-    """Give a special chain: the request's own, or those of all the groups that it may come to."""
-    if wished is not None or not configured:
-        return wished or ()
-    return tuple(alias for group in asked for alias in configured.get(group, ()))
+def _following(alias: str, policy: RoutingPolicy, met: set[str]) -> Iterator[str]:
+    """Give who takes over from an alias, and after each who takes over from it, as LiteLLM has it."""
+    for other in policy.fallbacks.get(alias, policy.default_fallbacks):
+        if other not in met:
+            met.add(other)
+            yield other
+            yield from _following(other, policy, met)
 
 
-def _groups(
-    request: Request, aliases: Sequence[str], deployments: Mapping[str, Group], field: str
-) -> tuple[Group, ...]:
-    groups: list[Group] = []
-    for alias in dict.fromkeys(aliases):
+def _all(chains: Chains, asked: Iterable[str]) -> Iterator[str]:
+    """Give the chains of all the groups that may be asked, as one."""
+    return (alias for group in asked for alias in chains.get(group, ()))
+
+
+def _of(groups: Mapping[str, Group]) -> tuple[Group, ...]:
+    return tuple(groups.values())
+
+
+def _named(request: Request, aliases: Iterable[str], deployments: Mapping[str, Group], param: str) -> dict[str, Group]:
+    """Give the groups that a request names. Raises `ModelNotFound`, or `BadRequest` for one of another mode."""
+    for alias in aliases:
         if alias not in deployments:
             raise ModelNotFound(alias, sorted(deployments))
-        group = deployments[alias]
-        for deployment in group:
-            if deployment.model.mode != request.mode:
-                raise _wrong_mode(alias, deployment, "model" if alias == request.alias else field)
-        groups.append(group)
-    return tuple(groups)
+        if _modes(deployments[alias]) != {request.mode}:
+            raise _wrong_mode(alias, deployments[alias], request, param)
+    return {alias: deployments[alias] for alias in aliases}
 
 
-def _wrong_mode(alias: str, deployment: Deployment, param: str) -> BadRequest:
-    mode = deployment.model.mode
+def _fitting(request: Request, aliases: Iterable[str], deployments: Mapping[str, Group]) -> dict[str, Group]:
+    """Give the configured groups that can answer it: a default chain may be of another mode, or not for this key."""
+    served = [alias for alias in aliases if alias in deployments]
+    return {alias: deployments[alias] for alias in served if _modes(deployments[alias]) == {request.mode}}
+
+
+def _modes(group: Group) -> set[str]:
+    return {deployment.model.mode for deployment in group}
+
+
+def _wrong_mode(alias: str, group: Group, request: Request, param: str) -> BadRequest:
+    mode = next(deployment.model.mode for deployment in group if deployment.model.mode != request.mode)
     return BadRequest(f"{param}: {alias!r} is of mode {mode!r}; ask for it at {_PATHS[mode]}.", param=param)

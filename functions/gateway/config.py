@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from events.budget import Budget
-from events.money import nano_usd
+from events.money import NOTHING, nano_usd
 from functions.gateway.catalog import Catalog, Model
 from functions.gateway.configured_chains import chains_of, faults_of_chains
 from functions.gateway.known_models import UnknownModel, known_model
@@ -28,6 +28,7 @@ from functions.gateway.settings import (
 from functions.gateway.timeouts import timeouts_of
 
 GLOBAL_BUDGET = "global"
+_UNCAPPED = Budget(budget_id=GLOBAL_BUDGET, max_budget=NOTHING, duration="1d")
 T = TypeVar("T")
 
 _COOLDOWN_S = 5
@@ -59,6 +60,7 @@ class Config:
     routing: RoutingPolicy
     drop_params: bool
     budget: Budget | None
+    counted: Budget = _UNCAPPED  # what the spend is counted by: the budget, or its window without a limit
     budget_exceeded_status: int
     master_key: str | None = field(repr=False)
     max_request_bytes: int
@@ -90,6 +92,7 @@ def parse_config(
         routing=_routing(file, deployments),
         drop_params=file.litellm_settings.drop_params,
         budget=_budget(file),
+        counted=_budget(file) or replace(_UNCAPPED, duration=file.litellm_settings.budget_duration),
         budget_exceeded_status=file.litellm_settings.budget_exceeded_status_code,
         master_key=file.general_settings.master_key,
         max_request_bytes=int(file.general_settings.max_request_size_mb * 1024 * 1024),

@@ -6,7 +6,10 @@ from typing import Any
 from functions.gateway.estimates import tokens_of
 from functions.gateway.ports import ChatRequest, Chunk
 
-_SHORTEST_OVERLAP = 8  # characters; a shorter one may be chance
+# Characters; a shorter likeness may be chance: the next table cell, a digit, an indentation. It is better to leave a
+# repetition in than to lose what was meant twice.
+_SHORTEST_OVERLAP = 16
+_COMPARISON_ENDS = ("tool_calls", "function_call", "refusal")  # beside the text, thoughts may come before it
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _GO_ON = (
     "Your answer was cut off in transmission. Continue it from exactly where it stops, with the very next character (a "
@@ -57,7 +60,7 @@ class Continuation:
             delta: dict[str, Any] = choice.get("delta") or {}
             delta.pop("role", None)
             text = self._overlap.feed(delta.pop("content", None) or "")
-            if any(delta.values()) or choice.get("finish_reason"):
+            if any(delta.get(name) for name in _COMPARISON_ENDS) or choice.get("finish_reason"):
                 text += self._overlap.end()
             if text:
                 delta["content"] = text
@@ -69,35 +72,84 @@ class Continuation:
 
 
 class Overlap:
-    """Takes off a continuation's beginning what repeats the end of what was `said`, wherever it was cut into pieces."""
+    """Takes off a continuation's beginning what repeats the end of what was `said`, wherever it was cut into pieces.
+
+    What is held back is always a part of what was said, so that only its place is kept: the first that fits. When the
+    next piece doesn't fit there any more, a later one is looked for. All of it costs about as much as reading both
+    texts once, however they repeat themselves.
+    """
 
     def __init__(self, said: str) -> None:
         self._said = said
-        self._held = ""
-        self._is_open = bool(said)
+        self._is_open = len(said) >= _SHORTEST_OVERLAP
+        self._at = 0
+        self._held = 0
 
     def feed(self, piece: str) -> str:
         """Take the next piece; give what is known to be new. As long as it may all be a repetition, that is nothing."""
         if not self._is_open:
             return piece
-        self._held += piece
-        return "" if self._held in self._said else self.end()
+        if not self._said.startswith(piece, self._at + self._held):
+            text = self._text() + piece
+            later = self._said.find(text, self._at + 1)
+            if later < 0:
+                return self._new_of(text)
+            self._at = later
+        self._held += len(piece)
+        return ""
 
     def end(self) -> str:
         """Give what is held back, as far as it is new; no more is compared."""
+        return self._new_of(self._text()) if self._is_open else ""
+
+    def _text(self) -> str:
+        return self._said[self._at : self._at + self._held]
+
+    def _new_of(self, text: str) -> str:
         self._is_open = False
-        held, self._held = self._held, ""
-        return held[_repeated(self._said, held) :]
+        return text[_repeated(self._said, text) :]
 
 
 def _repeated(said: str, text: str) -> int:
-    """Count the characters at the text's beginning that are also the end of what was said: all of that, or enough."""
-    if said and text.startswith(said):
-        return len(said)
-    start = text[:_SHORTEST_OVERLAP]
-    at = said.find(start) if len(start) == _SHORTEST_OVERLAP else -1
-    while at >= 0:
-        if text.startswith(said[at:]):
-            return len(said) - at
-        at = said.find(start, at + 1)
-    return 0
+    """Count the characters at the text's beginning that repeat the end of what was said, and not by chance."""
+    count = longest_overlap(said, text, at_least=_SHORTEST_OVERLAP)
+    return count if count and _is_distinct(text[:count], said) else 0
+
+
+def _is_distinct(repeated: str, said: str) -> bool:
+    """Say whether a text was said once, and is not itself a repetition: of dots or dashes, or of a table's cells."""
+    half = repeated[: len(repeated) // 2]
+    return said.find(repeated) == len(said) - len(repeated) and repeated.find(half, 1) < 0
+
+
+def longest_overlap(said: str, text: str, *, at_least: int) -> int:
+    """Count the characters of the text's longest beginning that what was said ends with; of a shorter one, 0.
+
+    Where the first place that it may begin at is not it, the others are tried at once, as Knuth, Morris and Pratt do.
+    """
+    tail = said[-len(text) :] if text else ""
+    first = tail.find(text[:at_least])
+    if first < 0 or len(tail) - first < at_least:
+        return 0
+    tail = tail[first:]
+    if text.startswith(tail):
+        return len(tail)
+    beginning = text[: len(tail)]
+    shorter = _borders(beginning)
+    count = 0
+    for character in tail:
+        while count and beginning[count] != character:
+            count = shorter[count - 1]
+        count += beginning[count] == character
+    return count if count >= at_least else 0
+
+
+def _borders(text: str) -> list[int]:
+    """Give, for each beginning of the text, the length of the longest shorter one that it ends with."""
+    borders, count = [0] * len(text), 0
+    for at in range(1, len(text)):
+        while count and text[at] != text[count]:
+            count = borders[count - 1]
+        count += text[at] == text[count]
+        borders[at] = count
+    return borders

@@ -32,6 +32,8 @@ from events.money import NanoUsd, usd
 from events.spend import Attempt, Usage
 from functions.gateway.headers import attempts_header
 
+_LONGEST_RETRY_AFTER_S = 3600
+
 
 class GatewayError(Exception):
     """An error with an answer: `status` is HTTP's, `code` and `type` are for programs, the message for people."""
@@ -213,7 +215,10 @@ class BudgetExceeded(GatewayError):
 
 
 class AllModelsFailed(GatewayError):
-    """Nobody of the chain answered, or not in the request's time; `attempts` says what those said who were asked."""
+    """Nobody of the chain answered, or not in the request's time; `attempts` says what those said who were asked.
+
+    The gateway has done the retrying: a client that did it as well would multiply the traffic of an outage.
+    """
 
     status = 503
     type = "all_models_failed"
@@ -222,9 +227,9 @@ class AllModelsFailed(GatewayError):
     def __init__(self, attempts: Sequence[Attempt], *, retry_after_s: float | None = None) -> None:
         asked = attempts_header(attempts)
         super().__init__(f"No model of the fallback chain answered ({asked}). Try again shortly.")
-        self.headers = {"x-gateway-attempts": asked}
+        self.headers = {"x-gateway-attempts": asked, "x-should-retry": "false"}
         if retry_after_s is not None:
-            self.headers["retry-after"] = str(math.ceil(retry_after_s))
+            self.headers["retry-after"] = str(math.ceil(min(retry_after_s, _LONGEST_RETRY_AFTER_S)))
         self.details = _details(attempts)
 
 
@@ -235,9 +240,8 @@ class StreamBroken(GatewayError):
     type = "stream_broken"
     code = "stream_broken"
 
-    def __init__(self, attempts: Sequence[Attempt]) -> None:
-        last = attempts[-1]
-        super().__init__(f"The answer of {last.model} broke off ({last.status}); it is not complete. Try again.")
+    def __init__(self, model: str, status: int | str, attempts: Sequence[Attempt]) -> None:
+        super().__init__(f"The answer of {model} broke off ({status}); it is not complete. Try again.")
         self.details = _details(attempts)
 
 
@@ -257,7 +261,9 @@ def _details(attempts: Sequence[Attempt]) -> dict[str, Any]:
     return {"attempts": [{"model": a.model, "status": a.status, "ms": a.ms} for a in attempts]}
 
 
-NOTHING_SAID = "nothing_said"  # the code of an answer that is over and has said nothing
+# Codes of the gateway's own.
+NOTHING_SAID = "nothing_said"  # an answer that is over and has said nothing
+STALE_CONNECTION = "stale_connection"  # one that was kept open, and that the provider had given up meanwhile
 
 
 class UpstreamError(Exception):

@@ -19,21 +19,24 @@ def attempts_header(attempts: Sequence[Attempt]) -> str:
 
 def answer_headers(
     call_id: str,
-    alias: str,
     deployment: Deployment,
     attempts: Sequence[Attempt],
     *,
+    fallbacks: int,
     cost: NanoUsd | None,
     dropped_params: Sequence[str],
 ) -> Mapping[str, str]:
-    """Give an answer's headers; a stream's leave before its cost is known."""
+    """Give an answer's headers; a stream's leave before its cost is known.
+
+    `fallbacks` counts the deployments that failed or were passed over before the one that answered.
+    """
     asked = len({attempt.model_id for attempt in attempts})
     headers = {
         "x-litellm-call-id": call_id,
         "x-litellm-model-id": deployment.model_id,
         "x-litellm-model-name": deployment.name,
         "x-litellm-model-group": deployment.group,
-        "x-litellm-attempted-fallbacks": str(max(asked - 1, deployment.group != alias)),
+        "x-litellm-attempted-fallbacks": str(fallbacks),
         "x-litellm-attempted-retries": str(len(attempts) - asked),
         "x-gateway-attempts": attempts_header(attempts),
     }

@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from functions.gateway.health import LONGEST_TOLD_REST_S, Fleet
+from functions.gateway.cooldown import LONGEST_TOLD_REST_S
+from functions.gateway.health import Fleet
 from functions.gateway.ports import Cooldowns, Deployment
 
 _READ_EVERY_S = 10.0

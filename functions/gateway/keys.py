@@ -73,7 +73,7 @@ class Keyring:
         self, keys: Keys, master_key: str | None, *, now: Callable[[], datetime], clock: Callable[[], float]
     ) -> None:
         self._remembered = RememberedKeys(keys, clock=clock)
-        self._master_key = master_key
+        self._master_hash = None if master_key is None else hash_key(master_key)
         self._now = now
 
     async def authenticate(self, headers: Mapping[str, str], path: str) -> Identity:
@@ -83,7 +83,7 @@ class Keyring:
         `NotAuthenticated`, `KeyIsBlocked`, `KeyIsExpired`, `RouteNotAllowed`, and for keys that this instance would
         have to look up, `StoreUnavailable`.
         """
-        if self._master_key is None:
+        if self._master_hash is None:
             return Identity(kind="anyone")
         presented = _presented(headers)
         key_hash = hash_key(presented)
@@ -97,7 +97,7 @@ class Keyring:
 
     def is_master(self, presented: str) -> bool:
         """Say whether this is the master key."""
-        return self._master_key is not None and hmac.compare_digest(hash_key(presented), hash_key(self._master_key))
+        return self._master_hash is not None and hmac.compare_digest(hash_key(presented), self._master_hash)
 
     def forget(self, key_hash: str) -> None:
         """Have a key looked up anew: it was changed here."""

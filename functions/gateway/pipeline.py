@@ -2,11 +2,10 @@
 
 import logging
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -14,38 +13,33 @@ import anyio
 from events.codec import encode
 from events.money import NanoUsd
 from events.spend import Outcome
+from functions.gateway.asking import Asking, Askings, OpenStream
 from functions.gateway.chains import Chain, resolve
 from functions.gateway.config import Config
 from functions.gateway.errors import (
-    NOTHING_SAID,
     AllModelsFailed,
     BadRequest,
     StoreUnavailable,
     StreamBroken,
-    UpstreamError,
 )
 from functions.gateway.headers import answer_headers
 from functions.gateway.health import Fleet
 from functions.gateway.ports import (
     SPEND_EVENTS,
     Admission,
-    Answer,
     Bus,
     ChatRequest,
-    Chunk,
     Deployment,
     Embedder,
     EmbeddingRequest,
-    Embeddings,
     Hold,
     Request,
     Upstream,
 )
-from functions.gateway.relay import OpenStream, Relay
+from functions.gateway.relay import Relay
 from functions.gateway.routing import Plan
-from functions.gateway.run import Caller, OpenAttempt, Run
-from functions.gateway.verdicts import is_withheld, withheld
-from functions.gateway.walk import Asking, Served, Walk
+from functions.gateway.run import Caller, Run
+from functions.gateway.walk import Served, Walk
 from functions.gateway.wire import DONE, ChunkRenderer, render_answer, render_embeddings, render_stream_error
 
 _RECORD_WITHIN_S = 20
@@ -103,12 +97,16 @@ class Completions:
         self._clock = clock
         self._random = random
         self._notice_request = notice_request
+        self._askings = Askings(
+            upstreams, embedders, fleet, hedge_percentile=config.routing.hedge_percentile, clock=clock
+        )
 
     async def answer(self, request: ChatRequest, caller: Caller) -> RenderedAnswer:
         """Answer whole. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain, run = self._begin(request, caller)
+        run, chain, plan = self._begin(request, caller)
         async with self._admission.hold(request, list(chain.deployments())) as hold:
-            served = await self._served(run, hold, chain, partial(self._complete, request, chain))
+            asking = self._askings.answer(request, has_lenient=plan.has_lenient)
+            served = await self._served(run, plan, hold, asking)
             await self._record(run, hold, "completed")
         body = render_answer(
             served.answer,
@@ -119,19 +117,19 @@ class Completions:
             is_legacy=request.offers_functions,
         )
         dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
-        return RenderedAnswer(headers=self._headers(run, served.deployment, run.cost, dropped), body=body)
+        return RenderedAnswer(headers=self._headers(run, plan, served.deployment, dropped, run.cost), body=body)
 
     async def embed(self, request: EmbeddingRequest, caller: Caller) -> RenderedAnswer:
         """Give embeddings. The spend event is acknowledged when this returns. Raises `GatewayError`."""
-        chain, run = self._begin(request, caller)
+        run, chain, plan = self._begin(request, caller)
         async with self._admission.hold(request, list(chain.deployments())) as hold:
-            served = await self._served(run, hold, chain, partial(self._embed, request))
+            served = await self._served(run, plan, hold, self._askings.embeddings(request))
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
         encoding_format: str | None = request.body.get("encoding_format")
         body = render_embeddings(served.answer, run.usage, model=model, encoding_format=encoding_format)
         dropped = self._embedders[served.deployment.provider].dropped_params(request, served.deployment)
-        return RenderedAnswer(headers=self._headers(run, served.deployment, run.cost, dropped), body=body)
+        return RenderedAnswer(headers=self._headers(run, plan, served.deployment, dropped, run.cost), body=body)
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[RenderedStream]:
@@ -140,125 +138,39 @@ class Completions:
         `[DONE]` leaves after the spend event is acknowledged; a stream that can't be finished ends with an error
         event instead. Leaving early stops the upstream and records what was consumed.
         """
-        chain, run = self._begin(request, caller)
+        run, chain, plan = self._begin(request, caller)
         async with self._admission.hold(request, list(chain.deployments())) as hold:
-            plan = self._plan(run, chain)
+            asking = self._askings.stream(request, has_lenient=plan.has_lenient)
             try:
-                served = await self._walk(run, hold, self._opened(run, plan, request))
+                served = await self._served(run, plan, hold, asking)
             except anyio.get_cancelled_exc_class():
                 await self._record_abandoned(run, hold)
                 raise
-            run.answers(served.attempt, self._clock())
-            relay = self._relay(run, plan, served, request)
+            relay = self._relay(request, run, plan, served)
             try:
                 dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
-                headers = self._headers(run, served.deployment, None, dropped)
+                headers = self._headers(run, plan, served.deployment, dropped)
                 yield RenderedStream(headers=headers, events=self._events(request, run, relay, hold))
             finally:
+                await relay.close()
                 if not run.is_concluded:
-                    await relay.abandon()
                     with suppress(StoreUnavailable):  # logged; there is nobody left to tell
                         await self._record(run, hold, "client_disconnected")
 
-    def _begin(self, request: Request, caller: Caller) -> tuple[Chain, Run]:
-        """Find out who may be asked. Raises `ModelNotAllowed`, `ModelNotFound`, `BadRequest`."""
+    def _begin(self, request: Request, caller: Caller) -> tuple[Run, Chain, Plan]:
         self._notice_request()
-        chain = resolve(request, self._config.deployments, self._config.routing, caller.models)
-        return chain, Run(request, caller, started=self._clock())
-
-    def _plan(self, run: Run, chain: Chain) -> Plan:
         policy = self._config.routing
-        return Plan(run.request, chain, self._fleet, policy, now=run.started, random=self._random)
+        chain = resolve(request, self._config.deployments, policy, caller.models)
+        run = Run(request, caller, started=self._clock())
+        wish_s = request.wishes.request_timeout_s or math.inf
+        deadline = run.started + min(wish_s, self._config.request_timeout_s)
+        plan = Plan(request, chain, self._fleet, policy, now=run.started, deadline=deadline, random=self._random)
+        return run, chain, plan
 
-    async def _complete(self, request: ChatRequest, chain: Chain, attempt: OpenAttempt) -> Answer:
-        answer = await self._upstreams[attempt.deployment.provider].complete(request, attempt.deployment)
-        attempt.follow_answer(answer)
-        if chain.lenient and is_withheld(answer.choices):
-            raise withheld()
-        return answer
-
-    async def _embed(self, request: EmbeddingRequest, attempt: OpenAttempt) -> Embeddings:
-        provider = attempt.deployment.provider
-        if provider not in self._embedders:
-            raise UpstreamError("unsupported", f"{provider} has no embeddings")
-        embeddings = await self._embedders[provider].embed(request, attempt.deployment)
-        attempt.follow_embeddings(embeddings)
-        return embeddings
-
-    async def _open(self, request: ChatRequest, plan: Plan, attempt: OpenAttempt) -> OpenStream:
-        """Open a stream and wait for its first content; the connection stays open only then."""
-        upstream = self._upstreams[attempt.deployment.provider]
-        async with AsyncExitStack() as connection:
-            chunks = _followed(
-                attempt, await connection.enter_async_context(upstream.stream(request, attempt.deployment))
-            )
-            opening: list[Chunk] = []
-            async for chunk in chunks:
-                opening.append(chunk)
-                if chunk.has_content:
-                    if plan.has_lenient and is_withheld(chunk.choices):
-                        raise withheld()
-                    attempt.first_content = self._clock()
-                    return OpenStream(_chain(opening, chunks), connection.pop_all())
-        raise UpstreamError("invalid_response", "the stream ended without an answer")
-
-    async def _open_rest(self, request: ChatRequest, plan: Plan, attempt: OpenAttempt) -> OpenStream:
-        """Open a stream that goes on with another. Where there is nothing to add, its end is all that it gives."""
+    async def _served(self, run: Run, plan: Plan, hold: Hold, asking: Asking[T]) -> Served[T]:
+        """Have somebody of the chain answer; what it cost that nobody did is reported."""
         try:
-            return await self._open(request, plan, attempt)
-        except UpstreamError as error:
-            if error.code != NOTHING_SAID:
-                raise
-            end = Chunk(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}], usage=error.usage)
-            attempt.follow(end)
-            return OpenStream(_chain([end]), AsyncExitStack())
-
-    async def _prepare(self, deployment: Deployment) -> None:
-        await self._upstreams[deployment.provider].warm_up()
-
-    async def _served(
-        self, run: Run, hold: Hold, chain: Chain, ask: Callable[[OpenAttempt], Awaitable[T]]
-    ) -> Served[T]:
-        """Have somebody of the chain answer whole."""
-        asking = Asking(request=run.request, prepare=self._prepare, ask=ask, patience=lambda d: d.timeout_s)
-        served = await self._walk(run, hold, self._walk_of(run, self._plan(run, chain), asking))
-        run.answers(served.attempt, self._clock())
-        return served
-
-    def _opened(self, run: Run, plan: Plan, request: ChatRequest) -> Walk[OpenStream]:
-        """Have somebody of the chain open a stream."""
-        asking = Asking(
-            request=request,
-            prepare=self._prepare,
-            ask=partial(self._open if request is run.request else self._open_rest, request, plan),
-            patience=lambda d: d.first_token_timeout_s,
-            hedge_after_s=self._hedge_after_s,
-            discard=OpenStream.close,
-        )
-        return self._walk_of(run, plan, asking)
-
-    def _walk_of(self, run: Run, plan: Plan, asking: Asking[T]) -> Walk[T]:
-        return Walk(plan, run, self._fleet, asking, clock=self._clock, deadline=self._deadline(run))
-
-    def _relay(self, run: Run, plan: Plan, served: Served[OpenStream], request: ChatRequest) -> Relay:
-        def open_next(continuing: ChatRequest) -> Awaitable[Served[OpenStream]]:
-            return self._opened(run, plan, continuing).first_answer()
-
-        is_continued = self._config.routing.continues_streams
-        deadline = self._deadline(run)
-        return Relay(
-            request, run, plan, served, open_next, is_continued=is_continued, clock=self._clock, deadline=deadline
-        )
-
-    def _hedge_after_s(self, deployment: Deployment) -> float | None:
-        percentile = self._config.routing.hedge_percentile
-        if percentile is None:
-            return None
-        return self._fleet.of(deployment).first_token_percentile_s(percentile, self._clock())
-
-    async def _walk(self, run: Run, hold: Hold, walk: Walk[T]) -> Served[T]:
-        try:
-            return await walk.first_answer()
+            served = await Walk(plan, run, asking, clock=self._clock).first_answer()
         except AllModelsFailed:
             await self._report_failure(run, hold)
             raise
@@ -266,6 +178,15 @@ class Completions:
             if run.is_billed:
                 await self._report_failure(run, hold)
             raise
+        run.answers(served.attempt, self._clock())
+        return served
+
+    def _relay(self, request: ChatRequest, run: Run, plan: Plan, served: Served[OpenStream]) -> Relay:
+        def open_next(continuing: ChatRequest) -> Awaitable[Served[OpenStream]]:
+            return Walk(plan, run, self._askings.rest(continuing), clock=self._clock).first_answer()
+
+        is_continued = self._config.routing.continues_streams
+        return Relay(request, run, plan, served, open_next, is_continued=is_continued, clock=self._clock)
 
     async def _events(self, request: ChatRequest, run: Run, relay: Relay, hold: Hold) -> AsyncGenerator[bytes]:
         renderer = ChunkRenderer(
@@ -329,13 +250,11 @@ class Completions:
             hold.settle(event.cost)
 
     @staticmethod
-    def _headers(run: Run, deployment: Deployment, cost: NanoUsd | None, dropped: tuple[str, ...]) -> Mapping[str, str]:
-        alias, call_id = run.request.alias, run.caller.request_id
-        return answer_headers(call_id, alias, deployment, run.attempts, cost=cost, dropped_params=dropped)
-
-    def _deadline(self, run: Run) -> float:
-        wish_s = run.request.wishes.request_timeout_s
-        return run.started + min(wish_s or math.inf, self._config.request_timeout_s)
+    def _headers(
+        run: Run, plan: Plan, deployment: Deployment, dropped: tuple[str, ...], cost: NanoUsd | None = None
+    ) -> Mapping[str, str]:
+        call_id, fallbacks = run.caller.request_id, plan.fallbacks(deployment)
+        return answer_headers(call_id, deployment, run.attempts, fallbacks=fallbacks, cost=cost, dropped_params=dropped)
 
     def _unix_time(self) -> int:
         return int(self._now().timestamp())
@@ -344,17 +263,3 @@ class Completions:
 def shown_model(request: Request, deployment: Deployment) -> str:
     """Name the model in the answer: what was asked for, or after a fallback what answered, as LiteLLM does."""
     return request.alias if deployment.group == request.alias else deployment.upstream_model
-
-
-async def _followed(attempt: OpenAttempt, chunks: AsyncIterator[Chunk]) -> AsyncIterator[Chunk]:
-    async for chunk in chunks:
-        attempt.follow(chunk)
-        yield chunk
-
-
-async def _chain(opening: list[Chunk], following: AsyncIterator[Chunk] | None = None) -> AsyncIterator[Chunk]:
-    for chunk in opening:
-        yield chunk
-    if following is not None:
-        async for chunk in following:
-            yield chunk

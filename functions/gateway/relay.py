@@ -2,35 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, nullcontext
-from dataclasses import dataclass
-
-import anyio
+from contextlib import nullcontext
 
 from events.spend import Usage
+from functions.gateway.asking import OpenStream
 from functions.gateway.continuation import Continuation, can_continue, continuing
 from functions.gateway.errors import GatewayError, StreamBroken, UpstreamError
 from functions.gateway.ports import ChatRequest, Chunk
 from functions.gateway.routing import Plan
 from functions.gateway.run import Run
-from functions.gateway.timeouts import is_hasty
-from functions.gateway.verdicts import judge
-from functions.gateway.walk import Served
+from functions.gateway.walk import Served, blame
 
 _CLOSED_WITHIN_S = 5
-_MOST_STALLS = 2  # of one answer: the client has waited long enough
-
-
-@dataclass(frozen=True, slots=True)
-class OpenStream:
-    """A stream whose first content has arrived, and the connection that it comes on."""
-
-    chunks: AsyncIterator[Chunk]
-    connection: AsyncExitStack
-
-    async def close(self) -> None:
-        """Close the connection, which stops the meter."""
-        await self.connection.aclose()
 
 
 class Relay:
@@ -49,7 +32,6 @@ class Relay:
         *,
         is_continued: bool,
         clock: Callable[[], float],
-        deadline: float,
     ) -> None:
         self.served = served
         self._request = request
@@ -58,9 +40,8 @@ class Relay:
         self._open_next = open_next
         self._is_continued = is_continued and can_continue(request)
         self._clock = clock
-        self._deadline = deadline
+        self._deadline = plan.deadline
         self._continuation: Continuation | None = None
-        self._stalls = 0
 
     async def chunks(self) -> AsyncIterator[Chunk]:
         """Give the chunks to the answer's end. Raises `StreamBroken`."""
@@ -75,34 +56,30 @@ class Relay:
                 self.served.asked.finished(self._clock(), usage.output_tokens, usage.input_tokens)
                 return
 
-    async def abandon(self) -> None:
-        """Stop the upstream: nobody reads any more."""
+    async def close(self) -> None:
+        """Close the connection; an answer that isn't complete then is one that nobody reads any more."""
         self.served.asked.abandoned(self._clock())
-        with anyio.move_on_after(_CLOSED_WITHIN_S, shield=True):
-            await self.served.answer.close()
+        await self.served.answer.close()
 
     async def _go_on(self, error: UpstreamError) -> None:
         """Have the next deployment go on. Raises `StreamBroken` where none can."""
         attempt, now = self.served.attempt, self._clock()
         await self.served.answer.close()
         self._run.fails(attempt, error.status, now, usage=error.usage)
-        if is_hasty(self._request, error):
-            self.served.asked.abandoned(now)
-        self.served.asked.failed(now, judge(error), status=error.status, retry_after_s=error.retry_after_s)
-        self._stalls += error.status == "timeout"
+        blame(self.served.asked, error, self._request, now=now, deadline=self._deadline)
         if not self._can_go_on():
-            raise StreamBroken(self._run.attempts) from error
+            raise StreamBroken(attempt.deployment.name, error.status, self._run.attempts) from error
         said = attempt.content if self._continuation is None else self._continuation.said
         try:
-            self._plan.broke_off(attempt.deployment, error, now=now, deadline=self._deadline)
+            self._plan.broke_off(attempt.deployment, error, now)
             self.served = await self._open_next(continuing(self._request, said))
         except GatewayError as failure:
-            raise StreamBroken(self._run.attempts) from failure
+            raise StreamBroken(attempt.deployment.name, error.status, self._run.attempts) from failure
         self._run.answers(self.served.attempt, self._clock())
         self._continuation = Continuation(said)
 
     def _can_go_on(self) -> bool:
-        has_time = self._clock() < self._deadline and self._stalls < _MOST_STALLS
+        has_time = self._clock() < self._deadline
         return self._is_continued and has_time and self.served.attempt.has_only_text
 
     async def _in_time(self, served: Served[OpenStream]) -> AsyncIterator[Chunk]:

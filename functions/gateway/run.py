@@ -103,17 +103,21 @@ class OpenAttempt:
 
 
 class Run:
-    """Follows one request from its arrival to its event. `attempts` are those that have ended, or answer."""
+    """Follows one request from its arrival to its event."""
 
     def __init__(self, request: Request, caller: Caller, *, started: float) -> None:
         self.request = request
         self.caller = caller
         self.started = started
-        self.attempts: list[Attempt] = []
-        self._of: list[OpenAttempt] = []  # beside `attempts`
+        self._attempts: dict[OpenAttempt, Attempt] = {}  # in the order of their ends
         self._told: list[OpenAttempt] = []  # whose content the client has been given
         self._event_id = str(uuid.uuid4())
         self._event: SpendRecorded | None = None
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Those that have ended, or answer."""
+        return tuple(self._attempts.values())
 
     @property
     def fallback_id(self) -> str:
@@ -173,7 +177,7 @@ class Run:
             request_id=self.caller.request_id,
             alias=self.request.alias,
             scopes=self.caller.scopes,
-            attempts=tuple(self.attempts),
+            attempts=self.attempts,
             latency_ms=_ms(self.started, clock),
             trace_context=self.caller.trace_context,
             cost=self.cost,
@@ -183,7 +187,7 @@ class Run:
     def _put(self, attempt: OpenAttempt, status: str, clock: float, *, billed: Usage | None) -> None:
         """Write an attempt down, in place of what was written of it before."""
         deployment = attempt.deployment
-        written = Attempt(
+        self._attempts[attempt] = Attempt(
             model=deployment.name,
             model_id=deployment.model_id,
             status=status,
@@ -192,17 +196,12 @@ class Run:
             cost=NOTHING if billed is None else cost_of(billed, deployment.model),
             malformed_chunks=attempt.malformed_chunks,
         )
-        if attempt in self._of:
-            self.attempts[self._of.index(attempt)] = written
-        else:
-            self._of.append(attempt)
-            self.attempts.append(written)
 
     def _spend(self, outcome: Outcome, version: str, time: datetime, clock: float) -> SpendRecorded:
         attempt = self._paid_for()
         if outcome != "completed":
             attempt.is_interrupted = True
-        if self.attempts[self._of.index(attempt)].status == _ANSWERED:
+        if self._attempts[attempt].status == _ANSWERED:
             self._put(attempt, _ANSWERED, clock, billed=attempt.final_usage)
         return SpendRecorded(
             event_id=self._event_id,
@@ -213,13 +212,13 @@ class Run:
             upstream_model=attempt.deployment.upstream_model,
             response_model=_bounded(attempt.response_model),
             provider=attempt.deployment.provider,
-            usage=attempt.final_usage,
-            usage_is_estimated=attempt.is_estimated,
+            usage=self.usage if self._told else attempt.final_usage,
+            usage_is_estimated=any(told.is_estimated for told in self._told or [attempt]),
             cost=self.cost,
             catalog_version=version,
             scopes=self.caller.scopes,
             outcome=outcome,
-            attempts=tuple(self.attempts),
+            attempts=self.attempts,
             latency_ms=_ms(self.started, clock),
             time_to_first_token_ms=self._time_to_first_token_ms(),
             trace_context=self.caller.trace_context,
@@ -227,7 +226,7 @@ class Run:
 
     def _paid_for(self) -> OpenAttempt:
         """Give the attempt whose usage the event tells: the one that answered last, or that is billed all the same."""
-        billed = [known for known, written in zip(self._of, self.attempts, strict=True) if written.billed]
+        billed = [attempt for attempt, written in self._attempts.items() if written.billed]
         if not billed:
             raise RuntimeError("a request that nobody serves can't be concluded")
         return self._told[-1] if self._told else billed[-1]

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from functions.gateway.errors import UpstreamError
 from functions.gateway.estimates import reading_s
 from functions.gateway.ports import AS_CONFIGURED, Deployment, Request
 from functions.gateway.settings import AttemptTimeouts
@@ -48,9 +47,3 @@ def patient_with(deployment: Deployment, request: Request) -> Deployment:
         first_token_timeout_s=stream_timeout_s or deployment.first_token_timeout_s + reads_s,
         idle_timeout_s=stream_timeout_s or deployment.idle_timeout_s,
     )
-
-
-def is_hasty(request: Request, error: UpstreamError) -> bool:
-    """Say whether it was the request that was impatient, which says nothing of the deployment: anyone may send such."""
-    wishes = request.wishes
-    return error.status == "timeout" and (wishes.timeout_s or wishes.stream_timeout_s) is not None

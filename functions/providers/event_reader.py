@@ -62,6 +62,10 @@ class EventReader:
         if not data.strip():  # some servers keep the connection alive with these
             return []
         event = self._event_of(data)
+        if is_error(event):
+            if self.has_ended:  # what is whole stays so
+                return []
+            raise refused_in_band(event)
         was_complete = self._decoder.is_complete
         chunks = self._decoder.decode(event)
         if was_complete and any(map(_says_more, chunks)):
@@ -73,9 +77,7 @@ class EventReader:
         if data == DONE:
             self._is_done = True
             return {"type": "[DONE]"}
-        event = read_json(data)
-        if is_error(event):
-            raise refused_in_band(event)
+        event = _parsed(data)
         if not isinstance(event, dict):
             raise TypeError("not an object")
         return cast("dict[str, Any]", event)
@@ -85,6 +87,17 @@ class EventReader:
         self._malformed_in_a_row += 1
         if not self.has_ended and (self._malformed > MOST_MALFORMED or self._malformed_in_a_row > 1):
             raise UpstreamError("invalid_response", f"the stream is malformed: {error!r}"[:200]) from error
+
+
+def _parsed(data: bytes) -> Any:
+    """Parse; bytes that are no UTF-8 are replaced, as any reader of the text would do, rather than all of it lost."""
+    try:
+        return read_json(data)
+    except ValueError:
+        text = data.decode(errors="replace")
+        if "\ufffd" not in text:
+            raise
+        return read_json(text)
 
 
 def _says_more(chunk: Chunk) -> bool:

@@ -14,6 +14,7 @@ import httpx2
 
 from functions.gateway.errors import UpstreamError
 from functions.gateway.ports import Deployment
+from functions.providers.connections import broke_off
 from functions.providers.refusals import refused
 
 
@@ -47,7 +48,7 @@ class SdkClient:
         except self._sdk.APITimeoutError as error:
             raise UpstreamError("timeout", "the provider fell silent") from error
         except self._sdk.APIConnectionError as error:
-            raise UpstreamError("connection_error", "the provider can't be reached") from error
+            raise broke_off("connection_error", error.__cause__, "the provider can't be reached") from error
 
     async def warm_up(self) -> None:
         """Import the SDK, off the loop."""

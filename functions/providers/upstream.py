@@ -1,7 +1,6 @@
 """One provider as an `Upstream`: its wire translates, its client carries, and every failure gets one shape."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ from events.spend import Usage
 from functions.gateway.errors import UpstreamError
 from functions.gateway.exact_json import read_json
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment
+from functions.providers.connections import Connections, broke_off
 from functions.providers.event_reader import DONE, MALFORMED, EventReader, StreamDecoder
 from functions.providers.refusals import error_in, is_error, refused_in_band, unreadable
 from functions.providers.sse import DataFramer
@@ -20,7 +20,6 @@ _CONNECT_S = 5
 _POOL_S = 5
 _WRITE_S = 30
 _AFTER_THE_END_S = 2  # for what may still come when an answer is whole: its usage, [DONE]
-_LIMITS = httpx2.Limits(max_connections=2000, max_keepalive_connections=200, keepalive_expiry=60)
 
 
 HeadersOf = Callable[[ChatRequest, Mapping[str, Any]], Mapping[str, str]]
@@ -268,9 +267,9 @@ def transport_failures(broken: str) -> Generator[None]:
     except (httpx2.TimeoutException, TimeoutError) as error:
         raise UpstreamError("timeout", "the provider fell silent") from error
     except (httpx2.TransportError, httpx2.DecodingError) as error:
-        raise UpstreamError(broken, f"the connection failed: {type(error).__name__}") from error
+        raise broke_off(broken, error, f"the connection failed: {type(error).__name__}") from error
 
 
 def http_client() -> httpx2.AsyncClient:
     """Make the connection pool that the SDKs share. No redirects are followed."""
-    return httpx2.AsyncClient(verify=ssl.create_default_context(), limits=_LIMITS, follow_redirects=False)
+    return httpx2.AsyncClient(transport=Connections(), follow_redirects=False)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from events.money import NOTHING, usd
+from events.money import usd
 from functions.gateway.config import Config
 from functions.gateway.errors import StoreUnavailable
 from functions.gateway.keys import Identity, Keyring
@@ -73,14 +73,12 @@ class Surface:
     async def global_spend(self, request: Request) -> Response:
         """`GET /global/spend`: the current window of the global budget, in USD, as folded so far."""
         (await self._authenticated(request)).check_operator()
-        budget = self._config.budget
-        if budget is None:
-            return _json({"spend": usd(NOTHING), "max_budget": None})
+        budget = self._config.counted
         window = budget.window(self._now())
         state = await self._counters.read(budget.counter(window))
         return _json({
             "spend": usd(state.spent),
-            "max_budget": usd(budget.max_budget),
+            "max_budget": None if self._config.budget is None else usd(budget.max_budget),
             "budget_duration": budget.duration,
             "window": window.key,
             "budget_reset_at": window.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ"),

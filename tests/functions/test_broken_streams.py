@@ -189,6 +189,23 @@ async def test_a_connection_that_breaks_after_the_end_has_delivered_a_whole_answ
     assert text_of(await stream(provider, STARTS[provider], ENDS[provider], BROKEN)) == "Helo"
 
 
+@pytest.mark.parametrize("provider", UPSTREAMS)
+async def test_an_error_after_the_end_does_not_break_what_is_whole(provider: str) -> None:
+    error = event(error={"message": "too late", "code": 500, "status": "INTERNAL", "type": "api_error"})
+
+    chunks = await stream(provider, STARTS[provider], MIDDLES[provider], ENDS[provider], error)
+
+    assert text_of(chunks) == "Hello"
+
+
+async def test_bytes_that_are_no_text_lose_nothing_but_themselves() -> None:
+    garbled = openai("l@").replace(b"@", b"\xff")
+
+    chunks = await stream("openai", STARTS["openai"], garbled, ENDS["openai"])
+
+    assert (text_of(chunks), malformed_in(chunks)) == ("Hell\ufffdo", 0)
+
+
 async def test_a_silence_after_the_end_is_not_waited_out() -> None:
     started = asyncio.get_running_loop().time()
 

@@ -3,13 +3,16 @@
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from functions.bootstrap import open_completion, read_environment
+from functions.bootstrap import open_completion, open_fold, read_environment
+from tests.builders import spend
 
 GPT = {"model_name": "gpt-4o", "litellm_params": {"model": "openai/gpt-4o"}}
 
@@ -30,9 +33,17 @@ async def opened(folder: Path, file: dict[str, Any]) -> AsyncGenerator[httpx2.As
             yield client
 
 
-async def test_without_a_budget_the_spend_has_no_limit(tmp_path: Path) -> None:
+async def test_without_a_budget_the_spend_is_counted_and_has_no_limit(tmp_path: Path) -> None:
     async with opened(tmp_path, {"model_list": [GPT]}) as client:
-        assert (await client.get("/global/spend")).json() == {"spend": 0.0, "max_budget": None}
+        environment = read_environment(
+            gateway_backend="embedded", gateway_config=tmp_path / "gateway.yaml", state_dir=tmp_path
+        )
+        async with open_fold(environment) as fold:
+            await fold.folder.fold(replace(spend(cost=2_500_000_000), time=datetime.now(UTC)))
+
+        said = (await client.get("/global/spend")).json()
+
+    assert (said["spend"], said["max_budget"]) == (2.5, None)
 
 
 async def test_a_budget_of_nothing_is_shown_as_such(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ class Instance:
     def fails(self, *, retry_after_s: float | None = None) -> None:
         """Put it to rest at once."""
         asked = self.health.begin(self.clock())
-        asked.failed(self.clock(), Verdict.FALL_BACK, status=429, retry_after_s=retry_after_s)
+        asked.failed(self.clock(), Verdict.REST, retry_after_s=retry_after_s)
 
     def succeeds(self) -> None:
         self.health.begin(self.clock()).succeeded(self.clock(), is_stream=False, seconds=1)
@@ -352,7 +352,8 @@ async def test_the_completion_function_gives_hints_and_takes_them(tmp_path: Path
         gateway_backend="embedded",
         state_dir=tmp_path,
         gateway_config=tmp_path / "gateway.yaml",
-        gateway_sandbox_url=f"http://127.0.0.1:{free_port()}",
+        **{f"{name}_api_key": "sk-test" for name in ("openai", "anthropic")},
+        **{f"{name}_base_url": f"http://127.0.0.1:{free_port()}" for name in ("openai", "anthropic")},
     )
     async with open_completion(environment) as instance:
         assert (await asked_for("gpt-4o", instance)).startswith("openai/gpt-4o")

@@ -320,11 +320,11 @@ async def test_a_stream_that_breaks_off_is_continued_by_the_next_deployment() ->
 
 
 async def test_what_a_continuation_repeats_is_not_said_twice() -> None:
-    said = "One two three"
+    said = "One two three four"
     half = [chunk(said), UpstreamError("broken_stream", "cut")]
-    over = [chunk("One two"), chunk(" three"), chunk(" four"), chunk(finish_reason="stop")]
+    over = [chunk("One two"), chunk(" three four"), chunk(" five"), chunk(finish_reason="stop")]
 
-    assert texts(await Bench(ScriptedUpstream(half), ScriptedUpstream(over)).streamed()) == "One two three four"
+    assert texts(await Bench(ScriptedUpstream(half), ScriptedUpstream(over)).streamed()) == f"{said} five"
 
 
 async def test_each_part_of_a_continued_stream_bears_the_name_of_who_said_it_under_one_id() -> None:
@@ -369,7 +369,7 @@ async def test_a_stream_to_which_nothing_is_to_be_added_is_complete() -> None:
     assert texts(events) == "Hel"
     assert b'"finish_reason":"stop"' in events[-2]
     assert events[-1] == b"data: [DONE]\n\n"
-    assert bench.bus.spend.usage == TEN_IN
+    assert bench.bus.spend.usage == TEN_IN + TEN_IN
 
 
 async def test_a_continuation_whose_provider_reports_nothing_is_estimated_by_what_it_was_sent() -> None:
@@ -523,7 +523,9 @@ def used_to_first_tokens(bench: Bench, seconds: float) -> Bench:
     health = bench.fleet.of(bench.config.deployments["claude-sonnet"][0])
     now = asyncio.get_running_loop().time()
     for _ in range(30):
-        health.begin(now).succeeded(now, is_stream=True, seconds=seconds)
+        asked = health.begin(now)
+        asked.succeeded(now, is_stream=True, seconds=seconds)
+        asked.finished(now, 1)
     return bench
 
 
@@ -549,6 +551,60 @@ async def test_a_hedge_that_comes_second_is_stopped() -> None:
 
     assert texts(await asyncio.wait_for(bench.streamed(), 5)) == "Hello"
     assert (never.closed, len(never.asked)) == (1, 1)
+
+
+async def test_a_hedge_that_finds_the_request_at_fault_does_not_end_the_first() -> None:
+    first = ScriptedUpstream([TICK, TICK, *HELLO])
+    second = ScriptedUpstream([UpstreamError(400, "temperature is too high")])
+    bench = used_to_first_tokens(Bench(first, second, hedge_percentile=95), 0.01)
+
+    assert texts(await asyncio.wait_for(bench.streamed(), 5)) == "Hello"
+    assert [attempt.status for attempt in bench.bus.spend.attempts] == ["400", "200"]
+
+
+async def test_what_was_asked_and_stopped_is_no_longer_in_flight() -> None:
+    bench = used_to_first_tokens(Bench(ScriptedUpstream([HANG]), ScriptedUpstream([HANG]), hedge_percentile=95), 0.01)
+
+    await leave_before_content(bench)
+
+    groups = bench.config.deployments.values()
+    assert [bench.fleet.of(deployment).in_flight for group in groups for deployment in group] == [0, 0]
+
+
+async def test_a_stream_whose_time_is_over_says_nothing_of_its_deployment() -> None:
+    bench = Bench(*[ScriptedUpstream(*[[chunk("Hel"), HANG]] * 5) for _ in range(2)], request_timeout_s=0.05)
+
+    for _ in range(5):
+        await asyncio.wait_for(bench.streamed(), 2)
+
+    health = bench.fleet.of(bench.config.deployments["claude-sonnet"][0])
+    assert health.rests_until(asyncio.get_running_loop().time()) is None
+
+
+async def test_the_connection_of_a_complete_stream_is_closed() -> None:
+    upstream = ScriptedUpstream(HELLO)
+
+    await Bench(upstream).streamed()
+
+    assert upstream.closed == 1
+
+
+async def test_a_resting_deployment_that_was_passed_over_counts_as_a_fallback() -> None:
+    bench = Bench(ScriptedUpstream(), ScriptedUpstream(answer()))
+    now = asyncio.get_running_loop().time()
+    bench.fleet.of(bench.config.deployments["claude-sonnet"][0]).rest_until(now + 30, now)
+
+    rendered = await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    assert rendered.headers["x-litellm-attempted-fallbacks"] == "1"
+
+
+async def test_the_error_of_a_stream_names_the_model_that_broke_off() -> None:
+    bench = Bench(ScriptedUpstream(HALF), ScriptedUpstream([UpstreamError(403, "no")]))
+
+    message = error_of(await bench.streamed())["message"]
+
+    assert message.startswith("The answer of anthropic/claude-sonnet-4-6 broke off (broken_stream)")
 
 
 async def test_nobody_is_hedged_unless_configured_or_while_little_is_known() -> None:

@@ -28,11 +28,25 @@ PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "google": "gemini"}
 VERDICTS = {
     "retry_same": {Verdict.RETRY},
     "fall_back": {Verdict.FALL_BACK, Verdict.FALL_BACK_FIRST},
-    "auth_ours": {Verdict.FALL_BACK},
+    "auth_ours": {Verdict.REST},
     "context_window": {Verdict.CONTEXT_WINDOW},
     "content_policy": {Verdict.CONTENT_POLICY},
     "client_error": {Verdict.CLIENT_FAULT},
 }
+
+# Of what is left to the next: what is wrong with that request alone, and what is wrong with nobody's request.
+UNFIT = {
+    "openai.400.organization_not_verified", "openai.429.request_too_large", "anthropic.429.long_context",
+}  # fmt: skip
+REST = {
+    "openai.403.unsupported_country", "openai.403.no_model_access", "openai.403.not_allowed_to_sample",
+    "openai.404.model_not_found", "openai.404.only_in_responses", "openai.400.model_not_found.responses",
+    "openai.429.insufficient_quota", "openai.200.stream_error_insufficient_quota.responses",
+    "anthropic.400.credit_balance", "anthropic.400.spend_limit", "anthropic.402.billing_error",
+    "anthropic.403.forbidden", "anthropic.404.not_found_error", "anthropic.429.rate_limit_error.hourly",
+    "google.400.user_location", "google.404.not_found", "google.429.resource_exhausted.per_day",
+    "google.429.quota_zero",
+}  # fmt: skip
 
 
 def _errors() -> Iterable[dict[str, Any]]:
@@ -54,6 +68,10 @@ RESPONSES = _named(error for error in ERRORS if error["api"] == "responses")
 
 def expected(error: dict[str, Any]) -> set[Verdict]:
     """Give the verdicts that an error's class allows: one that is retried at the chain's end is to be told apart."""
+    if error["id"] in UNFIT:
+        return {Verdict.UNFIT}
+    if error["id"] in REST:
+        return {Verdict.REST}
     if "last deployment of the chain" in error.get("unless", ""):
         return {Verdict.FALL_BACK_FIRST}
     return VERDICTS[error["class"]]

@@ -8,7 +8,7 @@ from functions.gateway.chains import resolve
 from functions.gateway.errors import BadRequest, ModelNotAllowed, ModelNotFound
 from functions.gateway.policy import RoutingPolicy
 from functions.gateway.ports import AS_CONFIGURED, Wishes
-from tests.builders import chat_request, deployment, model
+from tests.builders import chat_request, deployment, embedding_request, model
 
 SONNET = deployment("anthropic", "claude-sonnet-4-6", group="claude-sonnet")
 GPT = deployment("openai", "gpt-4o")
@@ -46,6 +46,12 @@ def test_no_more_fallbacks_are_taken_than_the_policy_has_it() -> None:
     assert resolve(chat_request("claude-sonnet"), GROUPS, policy).groups == ((SONNET,), (GPT,))
 
 
+def test_the_fallbacks_of_a_fallback_take_over_from_it() -> None:
+    policy = RoutingPolicy(fallbacks={"claude-sonnet": ("gpt-4o",), "gpt-4o": ("gemini-pro", "claude-sonnet")})
+
+    assert resolve(chat_request("claude-sonnet"), GROUPS, policy).groups == ((SONNET,), (GPT,), (GEMINI,))
+
+
 def test_special_chains_are_those_of_every_group_that_may_be_asked() -> None:
     chain = resolve(chat_request("claude-sonnet"), GROUPS, POLICY)
 
@@ -70,6 +76,12 @@ def test_a_chain_with_a_model_of_another_mode_is_refused_by_its_field(field: str
         resolve(chat_request("gpt-4o", wishes=replace(AS_CONFIGURED, **{field: ("vectors",)})), GROUPS, POLICY)
 
     assert refused.value.param == field
+
+
+def test_a_configured_chain_of_another_mode_is_passed_over() -> None:
+    policy = RoutingPolicy(default_fallbacks=("gpt-4o",))
+
+    assert resolve(embedding_request("vectors"), GROUPS, policy).groups == ((VECTORS,),)
 
 
 @pytest.mark.parametrize(

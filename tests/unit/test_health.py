@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.gateway.health import Asked, Fleet, Health, Minute, RetryBudget
+from functions.gateway.health import Asked, Fleet, Health
+from functions.gateway.retry_budget import RetryBudget
+from functions.gateway.rolling import Minute
 from functions.gateway.verdicts import Verdict
 from tests.builders import deployment
 
@@ -16,8 +18,8 @@ def health(**fields: Any) -> Health:
     return Fleet().of(deployment(**fields))
 
 
-def fail(asked: Asked, now: float, verdict: Verdict = Verdict.RETRY, status: int | str = 500, **more: Any) -> None:
-    asked.failed(now, verdict, status=status, **more)
+def fail(asked: Asked, now: float, verdict: Verdict = Verdict.RETRY, **more: Any) -> None:
+    asked.failed(now, verdict, **more)
 
 
 def failures(one: Health, count: int, now: float = 0) -> None:
@@ -122,29 +124,28 @@ def test_allowed_fails_count_although_others_succeed() -> None:
     assert one.rests_until(0) == 5
 
 
-@pytest.mark.parametrize("status", [401, 402, 403, 404, 429, "no_api_key"])
-def test_what_no_retry_cures_begins_a_rest_at_once(status: int | str) -> None:
+def test_what_no_retry_cures_begins_a_rest_at_once() -> None:
     one = health(allowed_fails=100)
 
-    fail(one.begin(0), 0, Verdict.FALL_BACK, status)
+    fail(one.begin(0), 0, Verdict.REST)
 
     assert one.rests_until(0) == 5
 
 
-@pytest.mark.parametrize(("verdict", "status"), [(Verdict.FALL_BACK, 400), (Verdict.FALL_BACK_FIRST, 429)])
-def test_what_may_be_cured_does_not(verdict: Verdict, status: int) -> None:
+@pytest.mark.parametrize("verdict", [Verdict.RETRY, Verdict.FALL_BACK, Verdict.FALL_BACK_FIRST])
+def test_what_may_be_cured_does_not(verdict: Verdict) -> None:
     one = health()
 
-    fail(one.begin(0), 0, verdict, status)
+    fail(one.begin(0), 0, verdict)
 
     assert one.rests_until(0) is None
 
 
-@pytest.mark.parametrize(("asked_for_s", "given_s"), [(1, 5), (30, 30), (3600, 60)])
+@pytest.mark.parametrize(("asked_for_s", "given_s"), [(3, 5), (30, 30), (3600, 60)])
 def test_a_long_wait_hint_is_kept_to_for_a_minute_at_most(asked_for_s: float, given_s: float) -> None:
     one = health()
 
-    fail(one.begin(100), 100, Verdict.FALL_BACK, 503, retry_after_s=asked_for_s)
+    fail(one.begin(100), 100, Verdict.FALL_BACK_FIRST, retry_after_s=asked_for_s)
 
     assert one.rests_until(100) == 100 + given_s
 
@@ -152,7 +153,7 @@ def test_a_long_wait_hint_is_kept_to_for_a_minute_at_most(asked_for_s: float, gi
 def test_a_short_wait_hint_begins_no_rest() -> None:
     one = health()
 
-    fail(one.begin(0), 0, Verdict.RETRY, 503, retry_after_s=1)
+    fail(one.begin(0), 0, Verdict.RETRY, retry_after_s=1)
 
     assert one.rests_until(0) is None
 
@@ -164,18 +165,29 @@ def test_a_refusal_of_the_request_is_a_sign_of_life(verdict: Verdict) -> None:
     for _ in range(2):
         failures(one, 2)
         for _ in range(2):
-            fail(one.begin(0), 0, verdict, 400)
+            fail(one.begin(0), 0, verdict)
 
     assert one.rests_until(0) is None
 
 
-def test_a_request_that_was_never_sent_says_nothing() -> None:
-    one = health()
+@pytest.mark.parametrize("retry_after_s", [None, 30])
+def test_a_request_that_it_is_not_fit_for_says_nothing(retry_after_s: float | None) -> None:
+    one = health(allowed_fails=0)
 
     for _ in range(5):
-        fail(one.begin(0), 0, Verdict.FALL_BACK, "unsupported")
+        fail(one.begin(0), 0, Verdict.UNFIT, retry_after_s=retry_after_s)
 
     assert one.rests_until(0) is None
+
+
+def test_a_request_that_it_is_not_fit_for_is_no_probe() -> None:
+    one = rested()
+
+    fail(one.begin(5), 5, Verdict.UNFIT)
+
+    assert one.rests_until(5) is None
+    one.begin(5)
+    assert one.rests_until(5) is not None
 
 
 def test_abandoned_attempts_say_nothing() -> None:
@@ -195,7 +207,7 @@ def test_a_deployment_without_cooldown_never_rests(is_cooldown_disabled: bool, c
     one = Fleet(is_cooldown_disabled=is_cooldown_disabled).of(deployment(cooldown_s=cooldown_s))
 
     failures(one, 10)
-    fail(one.begin(0), 0, Verdict.FALL_BACK, 401, retry_after_s=30)
+    fail(one.begin(0), 0, Verdict.REST, retry_after_s=30)
     one.rest_until(30, 0)
 
     assert one.rests_until(0) is None
@@ -254,7 +266,7 @@ def test_the_first_content_of_a_stream_is_a_success_of_the_probe() -> None:
 def test_a_refusal_of_the_request_is_a_success_of_the_probe() -> None:
     one = rested()
 
-    fail(one.begin(5), 5, Verdict.CLIENT_FAULT, 400)
+    fail(one.begin(5), 5, Verdict.CLIENT_FAULT)
 
     one.begin(5)
     assert one.rests_until(5) is None
@@ -272,6 +284,30 @@ def test_each_failed_probe_doubles_the_rest_up_to_twenty_seconds() -> None:
         now = until
 
     assert rests == [10, 20, 20, 20]
+
+
+@pytest.mark.parametrize(("failed_at", "until"), [(5, 15), (8, 15), (10, 15), (13, 18)])
+def test_the_time_that_a_probe_took_to_fail_counts_as_rest(failed_at: float, until: float) -> None:
+    one = rested()
+    probe = one.begin(5)
+
+    fail(probe, failed_at)
+
+    assert one.rests_until(failed_at) == until
+
+
+@given(st.floats(0, 18))
+def test_a_deployment_whose_probe_hangs_as_it_recovers_is_asked_within_half_a_minute(hangs_s: float) -> None:
+    one, now = rested(), 5.0
+    for _ in range(3):
+        failures(one, 1, now=now)
+        now = one.rests_until(now) or now
+    probe = one.begin(now)
+
+    fail(probe, now + hangs_s)
+
+    assert one.rests_until(now + hangs_s) is not None
+    assert one.rests_until(now + 23) is None
 
 
 def test_a_longer_configured_cooldown_is_not_shortened_by_failed_probes() -> None:
@@ -296,7 +332,7 @@ def test_rests_are_short_again_after_a_success() -> None:
 def test_a_probe_that_is_told_to_wait_has_it_rest_so_long() -> None:
     one = rested()
 
-    fail(one.begin(5), 5, Verdict.FALL_BACK, 429, retry_after_s=40)
+    fail(one.begin(5), 5, Verdict.FALL_BACK, retry_after_s=40)
 
     assert one.rests_until(5) == 45
 
@@ -338,7 +374,7 @@ def test_a_probe_whose_stream_breaks_off_failed() -> None:
     one = rested()
     probe = stream(one, now=5)
 
-    fail(probe, 6, status="broken_stream")
+    fail(probe, 6)
 
     assert one.rests_until(6) == 16
 
@@ -348,7 +384,7 @@ def test_a_probe_whose_stream_breaks_off_long_after_is_one_failure() -> None:
     probe = stream(one, now=5)
     succeed(one, now=6)
 
-    fail(probe, 100, status="broken_stream")
+    fail(probe, 100)
 
     assert one.rests_until(100) is None
 
@@ -360,7 +396,7 @@ def test_failures_from_before_the_rest_ended_begin_no_other() -> None:
     succeed(one, now=5)
 
     for asked in late:
-        fail(asked, 6, Verdict.FALL_BACK, 401)
+        fail(asked, 6, Verdict.REST)
 
     assert one.rests_until(6) is None
 
@@ -403,7 +439,7 @@ ENDS: dict[str, Callable[[Asked, float], None]] = {
     "complete": complete,
     "begin to stream": lambda asked, now: asked.succeeded(now, is_stream=True, seconds=1),
     "fail": lambda asked, now: fail(asked, now),
-    "fail for good": lambda asked, now: fail(asked, now, Verdict.FALL_BACK, 401),
+    "fail for good": lambda asked, now: fail(asked, now, Verdict.REST),
     "abandon": lambda asked, now: asked.abandoned(now),
 }
 STEPS = st.lists(st.tuples(st.sampled_from(["ask", "ask", *ENDS]), st.integers(0, 20)), max_size=80)
@@ -545,10 +581,10 @@ def test_streams_that_break_off_one_after_the_other_begin_a_rest() -> None:
     one = health()
 
     for _ in range(2):
-        fail(stream(one), 0, status="broken_stream")
+        fail(stream(one), 0)
     assert one.rests_until(0) is None
 
-    fail(stream(one), 0, status="broken_stream")
+    fail(stream(one), 0)
     assert one.rests_until(0) == 5
 
 
@@ -556,7 +592,7 @@ def test_streams_that_break_off_together_begin_a_rest() -> None:
     one = health()
 
     for asked in [stream(one) for _ in range(5)]:
-        fail(asked, 0, status="broken_stream")
+        fail(asked, 0)
 
     assert one.rests_until(0) == 5
 
@@ -567,7 +603,7 @@ def test_streams_that_break_off_while_others_begin_begin_a_rest() -> None:
 
     for _ in range(4):
         earlier, latest = latest, stream(one)
-        fail(earlier, 0, status="broken_stream")
+        fail(earlier, 0)
 
     assert one.rests_until(0) == 5
 
@@ -588,7 +624,7 @@ def test_streams_that_break_off_between_whole_answers_begin_none() -> None:
 
     for asked in [stream(one) for _ in range(5)]:
         succeed(one)
-        fail(asked, 0, status="broken_stream")
+        fail(asked, 0)
 
     assert one.rests_until(0) is None
 
@@ -621,7 +657,7 @@ def test_what_is_said_after_the_end_is_ignored() -> None:
     asked.abandoned(0)
 
     for _ in range(5):
-        fail(asked, 0, Verdict.FALL_BACK, 401)
+        fail(asked, 0, Verdict.REST)
         asked.succeeded(0, is_stream=False, seconds=1)
         asked.finished(0, 10)
         asked.outrun(9)
@@ -743,7 +779,7 @@ def test_a_refused_request_earns_no_retry() -> None:
     retries(one, 0)
 
     for _ in range(10):
-        fail(one.begin(0), 0, Verdict.CLIENT_FAULT, 400)
+        fail(one.begin(0), 0, Verdict.CLIENT_FAULT)
 
     assert not one.take_retry(0)
 

@@ -28,26 +28,27 @@ class Journey:
     ) -> None:
         self.fleet = fleet or Fleet()
         request = chat_request("a", wishes=wishes)
-        self.plan = Plan(request, chain, self.fleet, RoutingPolicy(**policy), now=0, random=lambda: 1.0)
+        self.plan = Plan(
+            request, chain, self.fleet, RoutingPolicy(**policy), now=0, deadline=DEADLINE, random=lambda: 0.0
+        )
         self.steps: list[str] = []
         self.waits: list[float] = []
 
     def go(self, *outcomes: UpstreamError | None, now: float = 0) -> "Journey":
         """Take a step for each outcome; `None` is an answer."""
         for outcome in outcomes:
+            wait_s = self.plan.wait_s(now)
+            now += wait_s
             step = self.plan.next(now)
             if step is None:
                 break
             self.steps.append(step.deployment.upstream_model)
-            self.waits.append(step.wait_s)
-            now += step.wait_s
-            asked = self.fleet.of(step.deployment).begin(now)
+            self.waits.append(wait_s)
             if outcome is None:
-                asked.succeeded(now, is_stream=False, seconds=1)
+                step.asked.succeeded(now, is_stream=False, seconds=1)
                 continue
-            verdict = judge(outcome)
-            asked.failed(now, verdict, status=outcome.status, retry_after_s=outcome.retry_after_s)
-            self.plan.learn(step.deployment, outcome, verdict, now=now, deadline=DEADLINE)
+            step.asked.failed(now, judge(outcome), status=outcome.status, retry_after_s=outcome.retry_after_s)
+            self.plan.learn(step.deployment, outcome, now)
         return self
 
     def went(self) -> str:
@@ -78,7 +79,7 @@ def test_a_fault_of_the_moment_is_retried_on_the_same_deployment_and_then_falls_
 def test_retries_back_off_with_jitter() -> None:
     journey = Journey(chain(A)).go(*[BROKEN] * 3)
 
-    assert journey.waits == [0, 0.5, 1.0]
+    assert journey.waits == [0, 0.25, 0.5]  # half of the back-off is chance
 
 
 def test_an_overloaded_deployment_gives_way_and_only_the_last_one_is_retried() -> None:
@@ -94,6 +95,56 @@ def test_a_short_hint_is_waited_for_and_a_long_one_means_the_next(hint: float, w
     journey = Journey(chain(A, B)).go(failing(429, retry_after_s=hint), None)
 
     assert (journey.went(), journey.waits[-1]) == (went, wait)
+
+
+def test_a_request_waits_for_four_silences_at_most() -> None:
+    many = [deployment("openai", f"m{n}") for n in range(6)]
+    assert len(Journey(chain(*many)).go(*[TIMEOUT] * 20).steps) == 4
+
+    stalled = Journey(chain(*many)).go(None)
+    stalled.plan.broke_off(many[0], TIMEOUT, 0)
+    assert len(stalled.go(*[TIMEOUT] * 20).steps) == 1 + 2
+
+
+@pytest.mark.parametrize(("hint", "went"), [(8, "a a"), (11, "a")])
+def test_where_nobody_else_is_there_a_longer_wait_is_borne(hint: float, went: str) -> None:
+    assert Journey(chain(A)).go(failing(429, retry_after_s=hint), None).went() == went
+
+
+def test_no_group_keeps_its_fallback_from_being_asked() -> None:
+    many = tuple(deployment("openai", f"m{n}", group="many") for n in range(12))
+    journey = Journey(Chain((many, (B,)))).go(*[TIMEOUT] * 20)
+
+    assert len(journey.steps) == 4
+    assert journey.steps[-1] == "b"
+
+
+def test_a_retry_that_is_due_is_not_made_if_its_deployment_rests_by_then() -> None:
+    fleet = Fleet()
+    journey = Journey(chain(A, B), fleet=fleet).go(BROKEN)
+    fleet.of(A).rest_until(20, 0)
+
+    assert journey.go(None).went() == "a b"
+
+
+def test_a_probe_is_taken_by_the_step_and_not_when_it_is_begun() -> None:
+    fleet = Fleet()
+    Journey(chain(A), fleet=fleet).go(failing(401))
+    first, second = Journey(chain(A, B), fleet=fleet), Journey(chain(A, B), fleet=fleet)
+
+    steps = [journey.plan.next(30.0) for journey in (first, second)]
+
+    assert [step.deployment.upstream_model for step in steps if step] == ["a", "b"]
+
+
+def test_a_prompt_that_is_too_long_is_not_asked_of_the_same_model_elsewhere() -> None:
+    same = deployment("openai", "a", model_id="a-2")
+
+    assert Journey(chain(A, same, B)).go(TOO_LONG, None).went() == "a b"
+
+
+def test_after_the_larger_ones_the_rest_of_the_chain_is_asked() -> None:
+    assert Journey(chain(SMALL, B, larger=[LARGE])).go(TOO_LONG, TIMEOUT, None).went() == "small large b"
 
 
 def test_a_wait_that_the_request_has_no_time_for_is_not_begun() -> None:
@@ -202,7 +253,7 @@ def test_a_failure_says_when_to_try_again_where_a_provider_did() -> None:
 def test_a_stream_that_broke_off_is_continued_by_the_next_or_by_the_same_where_it_is_the_last() -> None:
     for others, went in (((B,), "b"), ((), "a")):
         journey = Journey(chain(A, *others)).go(None)
-        journey.plan.broke_off(A, failing("broken_stream"), now=0, deadline=DEADLINE)
+        journey.plan.broke_off(A, failing("broken_stream"), 0)
 
         step = journey.plan.next(0)
         assert step is not None
@@ -211,13 +262,13 @@ def test_a_stream_that_broke_off_is_continued_by_the_next_or_by_the_same_where_i
 
 def test_what_is_wrong_with_a_continuation_is_not_the_senders_fault() -> None:
     journey = Journey(chain(A, B, C)).go(None)
-    journey.plan.broke_off(A, TIMEOUT, now=0, deadline=DEADLINE)
+    journey.plan.broke_off(A, TIMEOUT, 0)
 
     assert journey.go(failing(400), None).went() == "a b c"
 
 
 def test_a_stalled_stream_is_not_continued_by_the_same_deployment() -> None:
     journey = Journey(chain(A)).go(None)
-    journey.plan.broke_off(A, TIMEOUT, now=0, deadline=DEADLINE)
+    journey.plan.broke_off(A, TIMEOUT, 0)
 
     assert journey.plan.next(0) is None

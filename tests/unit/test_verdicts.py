@@ -31,10 +31,11 @@ def quota(quota_id: str, value: str = "250", delay: str = "2s") -> dict[str, Any
 @pytest.mark.parametrize(
     ("verdict", "statuses"),
     [
-        (Verdict.RETRY, [408, 409, 500, 502, "connection_error", "broken_stream", "invalid_response"]),
+        (Verdict.RETRY, [409, 500, 502, "connection_error", "broken_stream", "invalid_response"]),
         (Verdict.FALL_BACK_FIRST, [429, 503, 529]),
-        (Verdict.FALL_BACK, [401, 402, 403, 404, 405, 418, 499, 501, 504, 524, 302]),
-        (Verdict.FALL_BACK, ["timeout", "no_api_key", "unsupported"]),
+        (Verdict.FALL_BACK, [404, 405, 408, 418, 499, 501, 504, 524, 302, "timeout"]),
+        (Verdict.REST, [401, 402, 403, "no_api_key"]),
+        (Verdict.UNFIT, ["unsupported", "unsupported_content"]),
         (Verdict.CLIENT_FAULT, [400, 413, 415, 422]),
     ],
 )
@@ -99,23 +100,55 @@ def test_refused_content_is_told_apart(status: int, error: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("status", "error"),
     [
+        (400, {"status": "INVALID_ARGUMENT", "message": "no", "details": [{"reason": "API_KEY_INVALID"}]}),
+        (400, {"status": "FAILED_PRECONDITION", "message": "User location is not supported for the API use."}),
+        (400, {"type": "invalid_request_error", "message": "Your credit balance is too low to access the API."}),
+        (400, {"type": "invalid_request_error", "message": "You have reached your specified API usage limits."}),
         (400, {"type": "invalid_request_error", "message": "This organization has been disabled."}),
-        (400, {"type": "invalid_request_error", "message": "The compiled grammar is too large, which would cost"}),
         (400, {"code": "model_decommissioned", "message": "The model `x` has been decommissioned"}),
-        (413, {"code": "rate_limit_exceeded", "message": "Request too large for model `x` on tokens per minute"}),
+        (404, {"type": "not_found_error", "message": "model: claude-9"}),
+        (404, {"type": "NotFoundError", "message": "The model `x` does not exist."}),
         (429, {"code": "insufficient_quota", "message": "You exceeded your quota. Please try again in 1s."}),
         (429, {"type": "rate_limit_error", "message": "over 20,000,000 prompt bytes per hour"}),
         (429, quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier")),
         (429, quota("GenerateRequestsPerMinutePerProjectPerModel", value="0")),
     ],
 )
-def test_what_no_wait_and_no_other_request_cures_is_left_to_the_next(status: int, error: dict[str, Any]) -> None:
-    assert judge(refusal(status, error)) is Verdict.FALL_BACK
+def test_what_no_wait_and_no_other_request_cures_is_for_a_rest(status: int, error: dict[str, Any]) -> None:
+    assert judge(refusal(status, error)) is Verdict.REST
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (413, {"code": "rate_limit_exceeded", "message": "Request too large for model `x` on tokens per minute"}),
+        (429, {"code": "rate_limit_exceeded", "message": "Request too large for gpt-4o on tokens per min (TPM)"}),
+        (429, {"type": "rate_limit_error", "message": "Extra usage is required for long context requests."}),
+        (400, {"type": "invalid_request_error", "message": "The compiled grammar is too large, which would cost"}),
+        (400, {"type": "invalid_request_error", "message": "Your organization must be verified to stream this model."}),
+        (404, {"type": "not_found_error", "message": "File not found: file_011CNha8iCJcU1wXNR6q4V8w"}),
+        (404, {"type": "invalid_request_error", "message": "No such File object: file-model"}),
+        (403, {"status": "PERMISSION_DENIED", "message": "You do not have permission to access the File abc"}),
+        (403, {"status": "PERMISSION_DENIED", "message": "CachedContent not found (or permission denied)"}),
+        (400, {"status": "FAILED_PRECONDITION", "message": "The File abc is not in an ACTIVE state"}),
+    ],
+)
+def test_what_another_request_cures_is_left_to_the_next_without_a_rest(status: int, error: dict[str, Any]) -> None:
+    assert judge(refusal(status, error)) is Verdict.UNFIT
+
+
+@pytest.mark.parametrize(
+    "quoted", ["credit balance", "Your credit balance is too low", "usage limits", "Request too large for", "file"]
+)
+def test_what_a_message_quotes_decides_nothing(quoted: str) -> None:
+    error = {"type": "invalid_request_error", "message": f"tools.0.name: {quoted!r} should match '^[a-z]+$'"}
+
+    assert judge(refusal(400, error)) is Verdict.CLIENT_FAULT
 
 
 @pytest.mark.parametrize("status", [429, 503, 529, 500])
 def test_a_long_wait_is_left_to_the_next(status: int) -> None:
-    assert judge(UpstreamError(status, "no", retry_after_s=SHORT_WAIT_S + 0.1)) is Verdict.FALL_BACK
+    assert judge(UpstreamError(status, "no", retry_after_s=SHORT_WAIT_S + 0.1)) is Verdict.FALL_BACK_FIRST
 
 
 def test_a_short_wait_for_a_limit_is_waited_for() -> None:
@@ -128,12 +161,14 @@ def test_an_overload_stays_one_however_soon_it_is_to_pass() -> None:
 
 
 @given(st.sampled_from(STATUSES), st.floats(0, 1e6), st.booleans(), st.text(max_size=50))
-def test_nobody_is_waited_for_longer_than_a_short_wait(
+def test_nobody_is_waited_for_long_while_there_are_others(
     status: int | str, wait_s: float, is_lasting: bool, message: str
 ) -> None:
     verdict = judge(UpstreamError(status, message, retry_after_s=wait_s, is_lasting=is_lasting))
 
-    if wait_s > SHORT_WAIT_S or (is_lasting and status == 429):
+    if wait_s > SHORT_WAIT_S:
+        assert verdict is not Verdict.RETRY
+    if is_lasting and status == 429:
         assert verdict not in (Verdict.RETRY, Verdict.FALL_BACK_FIRST)
 
 
