@@ -146,7 +146,8 @@ _Tags = Annotated[list[_Short], MaxLen(100)]
 _TAGS: TypeAdapter[Any] = TypeAdapter(_Tags | None, config=ConfigDict(strict=True))
 _Limit = Annotated[int, Ge(0), Le(2**31 - 1)]
 _Budget = Annotated[float, Ge(0), Le(_LARGEST_BUDGET_USD), AfterValidator(_in_nano_usd)]
-_Period = Annotated[str, AfterValidator(_budget_period)]
+_Duration = Annotated[str, MaxLen(16)]  # which is told where it is wrong
+_Period = Annotated[_Duration, AfterValidator(_budget_period)]
 _Presented = Annotated[str, MinLen(1), MaxLen(LONGEST_KEY)]
 _OwnKey = Annotated[str, AfterValidator(_like_a_key)]
 
@@ -169,7 +170,7 @@ class _Settings(TypedDict, total=False):
     tags: Annotated[_Tags, AfterValidator(_as_tuple)] | None
     metadata: Annotated[dict[str, Any], AfterValidator(_small_metadata)] | None
     blocked: bool | None
-    duration: Annotated[str, AfterValidator(_lifetime)] | None
+    duration: Annotated[_Duration, AfterValidator(_lifetime)] | None
     max_budget: _Budget | None
     soft_budget: _Budget | None
     budget_duration: _Period | None

@@ -96,6 +96,7 @@ def test_a_new_key_without_fields_may_do_everything() -> None:
         ({"budget_duration": "2mo"}, "budget_duration", "unknown duration '2mo'"),
         ({"budget_duration": "fortnightly"}, "budget_duration", "unknown duration 'fortnightly'"),
         ({"duration": "999999w"}, "duration", "a hundred years"),
+        ({"duration": "1" * 10_000}, "duration", "at most 16"),
         ({"duration": "{}"}, "duration", "unknown duration '{}'"),
         ({"rpm_limit": -1}, "rpm_limit", "greater than or equal to 0"),
         ({"rpm_limit": 1.5}, "rpm_limit", "integer"),
