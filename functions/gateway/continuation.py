@@ -8,7 +8,8 @@ from functions.gateway.ports import ChatRequest, Chunk
 
 # Characters; a shorter likeness may be chance: the next table cell, a digit, an indentation. It is better to leave a
 # repetition in than to lose what was meant twice.
-_SHORTEST_OVERLAP = 16
+_SHORTEST_OVERLAP = 8
+_SHORTEST_WORD = 4
 _COMPARISON_ENDS = ("tool_calls", "function_call", "refusal")  # beside the text, thoughts may come before it
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _GO_ON = (
@@ -81,7 +82,7 @@ class Overlap:
 
     def __init__(self, said: str) -> None:
         self._said = said
-        self._is_open = len(said) >= _SHORTEST_OVERLAP
+        self._is_open = bool(said)
         self._at = 0
         self._held = 0
 
@@ -113,7 +114,22 @@ class Overlap:
 def _repeated(said: str, text: str) -> int:
     """Count the characters at the text's beginning that repeat the end of what was said, and not by chance."""
     count = longest_overlap(said, text, at_least=_SHORTEST_OVERLAP)
-    return count if count and _is_distinct(text[:count], said) else 0
+    if count and _is_distinct(text[:count], said):
+        return count
+    return _repeated_word(said, text) or _repeated_blank(said, text)
+
+
+def _repeated_word(said: str, text: str) -> int:
+    """Count the characters of a last word that is begun anew: "brown" and "brown fox" do not mean "brownbrown fox"."""
+    last = "" if said[-1:].isspace() else said.split()[-1]
+    return len(last) if len(last) >= _SHORTEST_WORD and last.isalpha() and text.startswith(last) else 0
+
+
+def _repeated_blank(said: str, text: str) -> int:
+    """Count the one blank between two words that comes twice; several of them, or at a line's start, indent."""
+    ends_a_word = said[-1:] == " " and not said[-2:-1].isspace()
+    begins_a_word = text[:1] == " " and not text[1:2].isspace()
+    return 1 if ends_a_word and begins_a_word else 0
 
 
 def _is_distinct(repeated: str, said: str) -> bool:

@@ -246,12 +246,9 @@ class Plan:
     def _larger_than(self, deployment: Deployment, now: float) -> list[Deployment]:
         """Give those that may take a longer input: of the chain for that, then of the rest of the chain."""
         limit = deployment.model.max_input_tokens
-        candidates = [*self._in_order(self._chain.larger, now), *self._waiting, *self._passed_over]
-        return [
-            other
-            for other in candidates
-            if other.name != deployment.name and not (limit is not None and _takes_at_most(other, limit))
-        ]
+        rest = [other for other in (*self._waiting, *self._passed_over) if other.name != deployment.name]
+        candidates = [*self._in_order(self._chain.larger, now), *rest]
+        return candidates if limit is None else _larger(candidates, limit)
 
     def _check_context_window(self, now: float) -> None:
         """Pass over those whose window is known to be too small, as far as an estimate says, if another may do."""

@@ -154,12 +154,12 @@ _LIMITS = (
 
 _BY_STATUS = (
     _Row(statuses=frozenset({503, 529}), verdict=Verdict.FALL_BACK_FIRST),
-    _Row(statuses=frozenset({409, 500, 502}), verdict=Verdict.RETRY),
+    _Row(statuses=frozenset({408, 409, 500, 502}), verdict=Verdict.RETRY),
     _Row(statuses=frozenset({"connection_error", "broken_stream", "invalid_response"}), verdict=Verdict.RETRY),
     _Row(statuses=frozenset({400, 413, 415, 422}), verdict=Verdict.CLIENT_FAULT),
     _Row(statuses=frozenset({401, 402, 403, "no_api_key"}), verdict=Verdict.REST),  # our key, our credit
     _Row(statuses=frozenset({404}), words=("model",), verdict=Verdict.REST),
-    # Whoever was too slow is so again: 408, 504, 524, "timeout". A 404 that doesn't say of what is the path's, or ours.
+    # Whoever was too slow is so again: 504, 524, "timeout". A 404 that doesn't say of what is the path's, or ours.
     _Row(verdict=Verdict.FALL_BACK),
 )
 

@@ -31,9 +31,9 @@ def quota(quota_id: str, value: str = "250", delay: str = "2s") -> dict[str, Any
 @pytest.mark.parametrize(
     ("verdict", "statuses"),
     [
-        (Verdict.RETRY, [409, 500, 502, "connection_error", "broken_stream", "invalid_response"]),
+        (Verdict.RETRY, [408, 409, 500, 502, "connection_error", "broken_stream", "invalid_response"]),
         (Verdict.FALL_BACK_FIRST, [429, 503, 529]),
-        (Verdict.FALL_BACK, [404, 405, 408, 418, 499, 501, 504, 524, 302, "timeout"]),
+        (Verdict.FALL_BACK, [404, 405, 418, 499, 501, 504, 524, 302, "timeout"]),
         (Verdict.REST, [401, 402, 403, "no_api_key"]),
         (Verdict.UNFIT, ["unsupported", "unsupported_content"]),
         (Verdict.CLIENT_FAULT, [400, 413, 415, 422]),
