@@ -54,7 +54,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scopes:
-    """Whom the spend is counted for. `key_hash` is hex SHA-256; a key in clear is never here."""
+    """Whom the spend is counted for. `key_hash` is hex SHA-256; a key in clear is never here.
+
+    Of a key that was regenerated it is the hash that it had at first: its spend goes on.
+    """
 
     key_hash: str | None = None
     user: str | None = None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from functions.gateway.ports import Bus, Cooldowns, Counters, DeliveredAlerts, Ledger
+from functions.gateway.ports import Bus, Cooldowns, Counters, DeliveredAlerts, Keys, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +11,7 @@ class Stores:
 
     ledger: Ledger
     counters: Counters
+    keys: Keys
     delivered_alerts: DeliveredAlerts
     cooldowns: Cooldowns
     bus: Bus

@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from functions.adapters.embedded import bus, cooldowns, ledger
+from functions.adapters.embedded import bus, cooldowns, keys, ledger
 from functions.adapters.embedded.bus import SqliteBus
 from functions.adapters.embedded.cooldowns import SqliteCooldowns
 from functions.adapters.embedded.database import Database, open_database
+from functions.adapters.embedded.keys import SqliteKeys
 from functions.adapters.embedded.ledger import SqliteCounters, SqliteDeliveredAlerts, SqliteLedger
 from functions.adapters.stores import Stores
 from functions.gateway.errors import StoreUnavailable
@@ -23,13 +24,14 @@ async def open_embedded(state_dir: Path, *, must_exist: bool = False) -> AsyncGe
     if must_exist and not path.is_file():
         raise StoreUnavailable(f"There is no ledger at {path.absolute()}. Set STATE_DIR to the folder that has it.")
     async with (
-        open_database(path, ledger.SCHEMA) as ledger_file,
+        open_database(path, ledger.SCHEMA + keys.SCHEMA) as ledger_file,
         open_database(path, cooldowns.SCHEMA, is_durable=False) as cooldowns_file,
         open_bus_file(state_dir) as bus_file,
     ):
         yield Stores(
             ledger=SqliteLedger(ledger_file),
             counters=SqliteCounters(ledger_file),
+            keys=SqliteKeys(ledger_file),
             delivered_alerts=SqliteDeliveredAlerts(ledger_file),
             cooldowns=SqliteCooldowns(cooldowns_file),
             bus=SqliteBus(bus_file),

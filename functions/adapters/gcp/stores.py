@@ -8,6 +8,7 @@ from google.cloud.firestore_v1.async_client import AsyncClient
 from functions.adapters.gcp.cooldowns import FirestoreCooldowns
 from functions.adapters.gcp.failures import store_failures
 from functions.adapters.gcp.firestore import FirestoreCounters, FirestoreDeliveredAlerts, FirestoreLedger
+from functions.adapters.gcp.keys import FirestoreKeys
 from functions.adapters.gcp.pubsub import PubSubBus, open_publisher
 from functions.adapters.stores import Stores
 
@@ -22,6 +23,7 @@ async def open_gcp(project: str, *, pubsub_emulator_host: str | None = None) -> 
             yield Stores(
                 ledger=FirestoreLedger(firestore),
                 counters=FirestoreCounters(firestore),
+                keys=FirestoreKeys(firestore),
                 delivered_alerts=FirestoreDeliveredAlerts(firestore),
                 cooldowns=FirestoreCooldowns(firestore),
                 bus=PubSubBus(publisher, project),
