@@ -37,8 +37,8 @@ class Attempt:
     """One call to one deployment.
 
     `status` is the provider's HTTP status as text, or what happened instead of one: `timeout`,
-    `connection_error`, `no_api_key`, `broken_stream`, `invalid_response`, `client_disconnected`. `model` is
-    `provider/upstream_model`, `model_id` the deployment's own name. `cost` is what its provider bills for it, as far as
+    `connection_error`, `no_api_key`, `broken_stream`, `invalid_response`, `content_filter`, `unsupported`,
+    `client_disconnected`, or `outrun` where another answered sooner. `model` is `provider/upstream_model`, `model_id` the deployment's own name. `cost` is what its provider bills for it, as far as
     `billed` says that it does. `malformed_chunks` of its stream were passed over. Events from before the last three
     were kept have their defaults.
     """
