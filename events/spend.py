@@ -38,9 +38,9 @@ class Attempt:
 
     `status` is the provider's HTTP status as text, or what happened instead of one: `timeout`,
     `connection_error`, `no_api_key`, `broken_stream`, `invalid_response`, `content_filter`, `unsupported`,
-    `client_disconnected`, or `outrun` where another answered sooner. `model` is `provider/upstream_model`, `model_id` the deployment's own name. `cost` is what its provider bills for it, as far as
-    `billed` says that it does. `malformed_chunks` of its stream were passed over. Events from before the last three
-    were kept have their defaults.
+    `client_disconnected`, or `outrun` where another answered sooner. `model` is `provider/upstream_model`, `model_id`
+    the deployment's own name. `cost` is what its provider bills for it, as far as `billed` says that it does.
+    `malformed_chunks` of its stream were passed over. Events from before the last three were kept have their defaults.
     """
 
     model: str
@@ -69,9 +69,10 @@ class Scopes:
 class SpendRecorded:
     """One answered request, priced.
 
-    `cost` is nano-USD at `catalog_version`: that of the answer, whose `usage` this is, and of the attempts that
-    failed before it and were billed. `usage_is_estimated` says that the stream ended before the
-    provider reported its token counts, so that some of them are bounds computed from the text.
+    `cost` is nano-USD at `catalog_version`: that of the answer, whose `usage` this is (of a stream that another
+    deployment went on with, that of both), and of the attempts that failed before it and were billed.
+    `usage_is_estimated` says that a stream ended before its provider reported its token counts, so that some of them
+    are bounds computed from the text.
     """
 
     type: ClassVar[str] = "spend.recorded.v1"
