@@ -14,13 +14,17 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NewType, Union, cast, get_args, get_origin, get_type_hints
 
 from events.budget import ThresholdCrossed
+from events.keys import Key, KeyBlocked, KeyCreated, KeyDeleted, KeyEvent, KeyRegenerated, KeyUnblocked, KeyUpdated
 from events.spend import CompletionFailed, SpendRecorded
 from events.tick import Ticked
 
-Event = SpendRecorded | CompletionFailed | ThresholdCrossed | Ticked
+Event = SpendRecorded | CompletionFailed | ThresholdCrossed | Ticked | KeyEvent
 
 SOURCE = "//litellm-gateway"
-_CLASSES: tuple[type[Event], ...] = (SpendRecorded, CompletionFailed, ThresholdCrossed, Ticked)
+_CLASSES: tuple[type[Event], ...] = (
+    SpendRecorded, CompletionFailed, ThresholdCrossed, Ticked,
+    KeyCreated, KeyUpdated, KeyBlocked, KeyUnblocked, KeyRegenerated, KeyDeleted,
+)  # fmt: skip
 _TYPES: Mapping[str, type[Event]] = {cls.type: cls for cls in _CLASSES}
 _UPCASTS: Mapping[str, Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]] = {}
 _ENVELOPE = ("event_id", "time")  # these two travel as the envelope's `id` and `time`
@@ -52,13 +56,7 @@ def encode(event: Event) -> bytes:
 
 def decode(raw: bytes) -> Event:
     """Read an event of any known version. Raises `UndecodableEvent`, naming the field."""
-    try:
-        envelope = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise UndecodableEvent(f"not JSON: {error}") from error
-    if not isinstance(envelope, dict):
-        raise UndecodableEvent(f"not a JSON object but {type(envelope).__name__}")
-    envelope = cast("dict[str, Any]", envelope)
+    envelope = _json_object(raw)
     if not isinstance(envelope.get("data"), dict):
         raise UndecodableEvent("'data' is not an object")
     name, data = str(envelope.get("type")), cast("dict[str, Any]", envelope["data"])
@@ -70,6 +68,26 @@ def decode(raw: bytes) -> Event:
         raise UndecodableEvent(f"'id' does not match {_EVENT_ID.pattern}")
     known = {**data, "event_id": envelope.get("id"), "time": envelope.get("time")}
     return cast("Event", _object(_TYPES[name], known, "data"))
+
+
+def encode_key(key: Key) -> bytes:
+    """Give a key's record as one JSON object."""
+    return json.dumps(_plain(key), separators=(",", ":")).encode()
+
+
+def decode_key(raw: bytes) -> Key:
+    """Read a key's record. Raises `UndecodableEvent`, naming the field."""
+    return _object(Key, _json_object(raw), "key")
+
+
+def _json_object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise UndecodableEvent(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UndecodableEvent(f"not a JSON object but {type(value).__name__}")
+    return cast("dict[str, Any]", value)
 
 
 def _plain(value: Any) -> Any:
@@ -94,6 +112,8 @@ def _typed(hint: Any, value: Any, path: str) -> Any:
     if origin is tuple and isinstance(value, list):
         item = get_args(hint)[0]
         return tuple(_typed(item, entry, f"{path}[{i}]") for i, entry in enumerate(cast("list[Any]", value)))
+    if origin is Mapping and isinstance(value, dict):
+        return cast("dict[str, Any]", value)
     if hint is datetime and isinstance(value, str):
         return _time(value, path)
     if is_dataclass(hint) and isinstance(value, dict):

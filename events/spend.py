@@ -37,10 +37,10 @@ class Attempt:
     """One call to one deployment.
 
     `status` is the provider's HTTP status as text, or what happened instead of one: `timeout`,
-    `connection_error`, `no_api_key`, `broken_stream`, `invalid_response`, `client_disconnected`. `model` is
-    `provider/upstream_model`, `model_id` the deployment's own name. `cost` is what its provider bills for it, as far as
-    `billed` says that it does. `malformed_chunks` of its stream were passed over. Events from before the last three
-    were kept have their defaults.
+    `connection_error`, `no_api_key`, `broken_stream`, `invalid_response`, `content_filter`, `unsupported`,
+    `client_disconnected`, or `outrun` where another answered sooner. `model` is `provider/upstream_model`, `model_id`
+    the deployment's own name. `cost` is what its provider bills for it, as far as `billed` says that it does.
+    `malformed_chunks` of its stream were passed over. Events from before the last three were kept have their defaults.
     """
 
     model: str
@@ -54,7 +54,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scopes:
-    """Whom the spend is counted for. `key_hash` is hex SHA-256; a key in clear is never here."""
+    """Whom the spend is counted for. `key_hash` is hex SHA-256; a key in clear is never here.
+
+    Of a key that was regenerated it is the hash that it had at first: its spend goes on.
+    """
 
     key_hash: str | None = None
     user: str | None = None
@@ -66,9 +69,10 @@ class Scopes:
 class SpendRecorded:
     """One answered request, priced.
 
-    `cost` is nano-USD at `catalog_version`: that of the answer, whose `usage` this is, and of the attempts that
-    failed before it and were billed. `usage_is_estimated` says that the stream ended before the
-    provider reported its token counts, so that some of them are bounds computed from the text.
+    `cost` is nano-USD at `catalog_version`: that of the answer, whose `usage` this is (of a stream that another
+    deployment went on with, that of both), and of the attempts that failed before it and were billed.
+    `usage_is_estimated` says that a stream ended before its provider reported its token counts, so that some of them
+    are bounds computed from the text.
     """
 
     type: ClassVar[str] = "spend.recorded.v1"

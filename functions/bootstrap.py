@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import secrets
 import signal
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -28,15 +29,19 @@ from functions.gateway.errors import StoreUnavailable
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.health import Fleet
 from functions.gateway.hints import Hints
+from functions.gateway.key_administration import KeyAdministration
+from functions.gateway.keys import PREFIX, Keyring
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
 from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
+from functions.surface.keys import KeySurface
 from functions.surface.router import Surface, build_gateway, build_router
 
 _ROOT = Path(__file__).parent.parent
 _SHORTEST_MASTER_KEY = 16  # characters
 _FOLD_INTERVAL_S = {"embedded": 0.02, "google": 0.25}  # Firestore advises about one write a second to a document
 _OPEN_WITHIN_S = 20
+_KEY_BYTES = 16  # 22 characters, as LiteLLM's
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -122,12 +127,15 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             random=random.random,
             notice_request=hints.notice_request,
         )
-        surface = Surface(config, stores.counters, now=_now, is_sandbox=config.is_sandbox)
+        keyring = Keyring(stores.keys, config.master_key, now=_now, clock=_clock())
+        administration = KeyAdministration(stores.keys, keyring, now=_now, new_key=_new_key)
+        keys = KeySurface(administration, keyring, config)
+        surface = Surface(config, stores.counters, keyring, now=_now, is_sandbox=config.is_sandbox)
         beside_requests = [
             tasks.create_task(_warm_up(config, providers.upstreams)),
             tasks.create_task(hints.exchange(fleet)),
         ]
-        yield CompletionInstance(router=build_router(surface, completions, config))
+        yield CompletionInstance(router=build_router(surface, completions, config, keyring, keys))
         for task in beside_requests:
             task.cancel()
 
@@ -327,6 +335,10 @@ def _sandbox(url: str | None) -> dict[str, Credentials] | None:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _new_key() -> str:
+    return PREFIX + secrets.token_urlsafe(_KEY_BYTES)
 
 
 def _clock() -> Callable[[], float]:

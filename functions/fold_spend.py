@@ -5,6 +5,7 @@ from cloudevents.http import CloudEvent
 
 from events.budget import ThresholdCrossed
 from events.codec import UndecodableEvent, decode
+from events.keys import KeyEvent
 from functions import bootstrap
 from functions.gateway.errors import Unstorable
 from functions.gateway.ports import SPEND_EVENTS
@@ -17,7 +18,7 @@ async def fold_spend(delivery: CloudEvent) -> None:
     instance = await bootstrap.fold_instance.get()
     try:
         event = decode(message_data(delivery))
-        if isinstance(event, ThresholdCrossed):
+        if isinstance(event, ThresholdCrossed | KeyEvent):  # a key's change is recorded with the key, or not at all
             raise UndecodableEvent(f"{event.type} is nothing to fold")
         await instance.folder.fold(event)
     except (UndecodableDelivery, UndecodableEvent, Unstorable) as error:

@@ -1,10 +1,12 @@
 """Valid values, of which a test names only what it is about."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from events.allowance import Allowance, allowance_id
 from events.budget import Budget, ThresholdCrossed
+from events.keys import Key, KeyCreated, KeyDeleted, KeyUpdated, event_id_of
 from events.money import NanoUsd, nano_usd
 from events.spend import Attempt, CompletionFailed, Scopes, SpendRecorded, Usage
 from functions.gateway.catalog import Mode, Model, Prices
@@ -77,6 +79,41 @@ def threshold_crossed(percent: int = 80) -> ThresholdCrossed:
         spent=nano_usd(8.2),
         max_budget=nano_usd(10),
     )
+
+
+def key(name: str = "a", *, version: int = 1, **fields: Any) -> Key:
+    """A virtual key that may do everything; its hash says its name."""
+    key_hash = name.encode().hex().ljust(64, "0")
+    given: dict[str, Any] = {
+        "key_id": key_hash,
+        "key_hash": key_hash,
+        "key_name": "sk-...abcd",
+        "created_at": NOON,
+        "created_by": "master",
+        "updated_at": NOON,
+        "updated_by": "master",
+        **fields,
+    }
+    return Key(version=version, **given)
+
+
+def key_created(after: Key) -> KeyCreated:
+    """The making of a key."""
+    event_id = event_id_of(after.key_id, after.version)
+    return KeyCreated(event_id=event_id, time=NOON, actor="master", after=after)
+
+
+def key_updated(before: Key, **fields: Any) -> KeyUpdated:
+    """The change of some of a key's settings."""
+    after = replace(before, version=before.version + 1, **fields)
+    event_id = event_id_of(before.key_id, after.version)
+    return KeyUpdated(event_id=event_id, time=NOON, actor="master", before=before, after=after)
+
+
+def key_deleted(before: Key) -> KeyDeleted:
+    """The end of a key."""
+    event_id = event_id_of(before.key_id, before.version + 1)
+    return KeyDeleted(event_id=event_id, time=NOON, actor="master", before=before)
 
 
 def model(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from functions.gateway.ports import Bus, Cooldowns, Counters, DeliveredAlerts, Gate, Ledger
+from functions.gateway.ports import Bus, Cooldowns, Counters, DeliveredAlerts, Gate, Keys, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +12,7 @@ class Stores:
     ledger: Ledger
     counters: Counters
     gate: Gate
+    keys: Keys
     delivered_alerts: DeliveredAlerts
     cooldowns: Cooldowns
     bus: Bus

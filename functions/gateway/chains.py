@@ -1,10 +1,11 @@
 """Who may be asked for a request: its alias's group of deployments, and the groups that take over."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from functions.gateway.errors import BadRequest, ModelNotFound
+from functions.gateway.access import may_use_model, usable_models
+from functions.gateway.errors import BadRequest, ModelNotAllowed, ModelNotFound
 from functions.gateway.policy import Chains, RoutingPolicy
 from functions.gateway.ports import Deployment, Request
 
@@ -30,8 +31,18 @@ class Chain:
             yield from group
 
 
-def resolve(request: Request, deployments: Mapping[str, Group], policy: RoutingPolicy) -> Chain:
-    """Give the request's chain. Raises `ModelNotFound`, or `BadRequest` for a model of another mode."""
+def resolve(
+    request: Request, deployments: Mapping[str, Group], policy: RoutingPolicy, models: Sequence[str] = ()
+) -> Chain:
+    """Give the request's chain.
+
+    Where there are `models` of a key, nobody else is asked: of what is configured they are left out, of what the
+    request names they are refused. Raises `ModelNotAllowed`, `ModelNotFound`, or `BadRequest` for a model of another
+    mode.
+    """
+    if models:
+        _check_allowed(request, deployments, models)
+        deployments = {alias: deployments[alias] for alias in usable_models(models, deployments)}
     wishes = request.wishes
     configured = list(_following(request.alias, policy, {request.alias}))
 
@@ -49,6 +60,21 @@ def resolve(request: Request, deployments: Mapping[str, Group], policy: RoutingP
         larger=_of(groups(wishes.context_window_fallbacks, _all(larger, asked), "context_window_fallbacks")),
         lenient=_of(groups(wishes.content_policy_fallbacks, _all(lenient, asked), "content_policy_fallbacks")),
     )
+
+
+def _check_allowed(request: Request, deployments: Mapping[str, Group], models: Sequence[str]) -> None:
+    """Refuse a request that names a model beyond `models`."""
+    wishes = request.wishes
+    named = {
+        "model": (request.alias,),
+        "fallbacks": wishes.fallbacks or (),
+        "context_window_fallbacks": wishes.context_window_fallbacks or (),
+        "content_policy_fallbacks": wishes.content_policy_fallbacks or (),
+    }
+    for param, aliases in named.items():
+        for alias in aliases:
+            if not may_use_model(models, alias, deployments):
+                raise ModelNotAllowed(alias, usable_models(models, deployments), param=param)
 
 
 def _following(alias: str, policy: RoutingPolicy, met: set[str]) -> Iterator[str]:
@@ -80,8 +106,9 @@ def _named(request: Request, aliases: Iterable[str], deployments: Mapping[str, G
 
 
 def _fitting(request: Request, aliases: Iterable[str], deployments: Mapping[str, Group]) -> dict[str, Group]:
-    """Give the configured groups that can answer it: a default chain may be of another mode."""
-    return {alias: deployments[alias] for alias in aliases if _modes(deployments[alias]) == {request.mode}}
+    """Give the configured groups that can answer it: a default chain may be of another mode, or not for this key."""
+    served = [alias for alias in aliases if alias in deployments]
+    return {alias: deployments[alias] for alias in served if _modes(deployments[alias]) == {request.mode}}
 
 
 def _modes(group: Group) -> set[str]:

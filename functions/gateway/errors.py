@@ -6,7 +6,14 @@ GatewayError                    has `status`, `code`; its message tells the call
 ├─ UnsupportedMediaType  415
 ├─ RequestTimeout        408    the body stopped arriving
 ├─ NotAuthenticated      401
+├─ KeyIsBlocked          401
+├─ KeyIsExpired          401    says since when
+├─ MasterKeyRequired     403
+├─ ModelNotAllowed       403    lists the models that the key may use
+├─ RouteNotAllowed       403    lists the paths that the key may use
 ├─ ModelNotFound         404    lists the models
+├─ KeyNotFound           404
+├─ KeyConflict           409    other changes came first
 ├─ BudgetExceeded        429    says when the window ends; `x-should-retry: false`
 ├─ AllModelsFailed       503    every attempt: model and status
 ├─ StreamBroken          503    in the band: the stream ended early
@@ -96,7 +103,84 @@ class NotAuthenticated(GatewayError):
 
     status = 401
     type = "auth_error"
-    code = "invalid_api_key"
+
+    def __init__(self, message: str, *, code: str = "invalid_api_key") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class KeyIsBlocked(GatewayError):
+    """The operator has blocked this key."""
+
+    status = 401
+    type = "auth_error"
+    code = "key_blocked"
+
+    def __init__(self) -> None:
+        super().__init__("This API key is blocked. Its operator can unblock it with /key/unblock.")
+
+
+class KeyIsExpired(GatewayError):
+    """This key's time is over."""
+
+    status = 401
+    type = "expired_key"
+    code = "key_expired"
+
+    def __init__(self, key_name: str, expired_at: datetime) -> None:
+        at = expired_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        super().__init__(f"This API key, {key_name}, expired at {at}. Ask the operator for another.", param=key_name)
+
+
+class MasterKeyRequired(GatewayError):
+    """The path is the operator's."""
+
+    status = 403
+    type = "auth_error"
+    code = "master_key_required"
+
+
+class ModelNotAllowed(GatewayError):
+    """The key may not use this model; `models` says which it may."""
+
+    status = 403
+    type = "key_model_access_denied"
+    code = "model_not_allowed"
+
+    def __init__(self, alias: str, models: Sequence[str], *, param: str = "model") -> None:
+        usable = f"Use one of: {', '.join(models)}." if models else "It may use none of those that there are."
+        super().__init__(f"This API key may not use the model {alias!r}. {usable}", param=param)
+        self.details = {"models": list(models)}
+
+
+class RouteNotAllowed(GatewayError):
+    """The key may not use this path."""
+
+    status = 403
+    type = "auth_error"
+    code = "route_not_allowed"
+
+    def __init__(self, path: str, routes: Sequence[str]) -> None:
+        super().__init__(f"This API key may not use {path}. Its allowed_routes are: {', '.join(routes)}.")
+
+
+class KeyNotFound(GatewayError):
+    """There is no such virtual key, or not any more."""
+
+    status = 404
+    type = "not_found_error"
+    code = "key_not_found"
+
+    def __init__(self, shown: str, *, param: str = "key") -> None:
+        super().__init__(f"There is no key {shown}; /key/list shows those that there are.", param=param)
+
+
+class KeyConflict(GatewayError):
+    """A virtual key was changed by others again and again; nothing was changed here."""
+
+    status = 409
+    type = "conflict_error"
+    code = "key_conflict"
 
 
 class ModelNotFound(GatewayError):

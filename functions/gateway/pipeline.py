@@ -164,7 +164,7 @@ class Completions:
     def _begin(self, request: Request, caller: Caller) -> tuple[Run, Chain, Plan]:
         self._notice_request()
         policy = self._config.routing
-        chain = resolve(request, self._config.deployments, policy)
+        chain = resolve(request, self._config.deployments, policy, caller.models)
         run = Run(request, caller, started=self._clock())
         wish_s = request.wishes.request_timeout_s or math.inf
         deadline = run.started + min(wish_s, self._config.request_timeout_s)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 from events.allowance import Allowance
 from events.budget import BudgetWindow, ThresholdCrossed
 from events.codec import Event
+from events.keys import Key, KeyEvent
 from events.money import NanoUsd
 from events.spend import Scopes, Usage
 from functions.gateway.catalog import Mode, Model
@@ -297,6 +298,58 @@ class Gate(Protocol):
         """Put `after` in the place of `before`, and what it has returned at others' disposal.
 
         Does nothing, and says so, where the allowance is not as `before` any more.
+        """
+        ...
+
+
+class KeyChangedMeanwhile(Exception):
+    """Somebody else's change of a key came first; nothing of the commit was written. Read it again."""
+
+
+class KeyTaken(Exception):
+    """A key with this hash is there, or was once; nothing of the commit was written."""
+
+
+class AliasTaken(Exception):
+    """Another key has this alias; nothing of the commit was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyQuery:
+    """Which keys to list: those of which all that is given here is so. `offset` of them are passed over."""
+
+    key_hash: str | None = None
+    key_alias: str | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    offset: int = 0
+    limit: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPage:
+    """Some of the keys that were asked for, the newest first, and how many there are in all."""
+
+    keys: tuple[Key, ...]
+    total: int
+
+
+class Keys(Protocol):
+    """Virtual keys: what the ledger's events of them come to, written in the same commits as the events."""
+
+    async def get(self, key_hash: str) -> Key | None:
+        """Give the key as it is, or `None` where there is none. Raises `StoreUnavailable`."""
+        ...
+
+    async def page(self, query: KeyQuery) -> KeyPage:
+        """Give some keys. Raises `StoreUnavailable`."""
+        ...
+
+    async def commit(self, events: Sequence[KeyEvent]) -> None:
+        """Append the events to the ledger and bring the keys to what they say, or nothing; each of another key.
+
+        Committing again what is committed already is harmless. Raises `KeyChangedMeanwhile`, `KeyTaken`, `AliasTaken`,
+        `Unstorable`, `StoreUnavailable`.
         """
         ...
 

@@ -18,7 +18,6 @@ from functions.gateway.verdicts import SHORT_WAIT_S, Verdict, judge
 _BACK_OFF_S = 0.5  # before a first retry; doubled for each further one
 _LONGEST_BACK_OFF_S = 8.0
 _LONGEST_WAIT_S = 10.0  # that a provider may ask for where there is nobody else
-_MOST_STALE = 3  # connections of one request
 _MOST_SILENCES = 4  # that one request waits for; one in mid-stream counts twice, as it takes twice as long
 
 
@@ -66,7 +65,7 @@ class Plan:
         self._steps = 0
         self._retries = 0
         self._silences = 0
-        self._stale = 0
+        self._has_met_stale = False
         self._refusal: BadRequest | None = None
         self._hint_s: float | None = None
         if policy.checks_context_window:
@@ -116,8 +115,9 @@ class Plan:
         """Take what came of a step. Raises `BadRequest` where the request is at fault."""
         if error.retry_after_s is not None:
             self._hint_s = min(error.retry_after_s, math.inf if self._hint_s is None else self._hint_s)
-        if error.code == STALE_CONNECTION and self._stale < _MOST_STALE:
-            self._send_again(deployment, now)
+        if error.code == STALE_CONNECTION and not self._has_met_stale and self._may_send_again(now):
+            self._has_met_stale = True  # the others have been closed by now
+            self._again = (deployment, now)
             return
         self._silences += error.status == "timeout"
         match judge(error):
@@ -223,11 +223,9 @@ class Plan:
             self._retries += 1
             self._again = (deployment, now + wait_s)
 
-    def _send_again(self, deployment: Deployment, now: float) -> None:
-        """Have the deployment asked on another connection, at once: it has not been asked yet."""
-        self._stale += 1
-        self._steps -= 1
-        self._again = (deployment, now)
+    def _may_send_again(self, now: float) -> bool:
+        """Say whether it takes no step from those that come after."""
+        return self._steps + len(self._waiting) < self._policy.max_attempts or not self._has_next(now)
 
     def _num_retries(self, deployment: Deployment) -> int:
         for wish in (self._request.wishes.num_retries, deployment.num_retries):

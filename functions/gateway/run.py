@@ -18,11 +18,15 @@ _NO_TEXT = ("tool_calls", "function_call", "refusal", "audio", "images")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks, and how their request is known. `trace_context` is a W3C `traceparent`."""
+    """Who asks, and how their request is known. `trace_context` is a W3C `traceparent`.
+
+    `models` are all that they may use, or where there is none, everything.
+    """
 
     request_id: str
     scopes: Scopes
     trace_context: str | None = None
+    models: tuple[str, ...] = ()
 
 
 class OpenAttempt:

@@ -415,19 +415,25 @@ _EMBEDDING_BODY: TypeAdapter[Any] = TypeAdapter(_EmbeddingBody)
 
 def read_chat_body(raw: bytes) -> dict[str, Any]:
     """Parse and check a Chat Completions body, in one pass. Raises `BadRequest`, naming the first field at fault."""
-    return _read(_CHAT_BODY, raw)
+    return read_body(_CHAT_BODY, raw)
 
 
 def read_embedding_body(raw: bytes) -> dict[str, Any]:
     """Parse and check an Embeddings body, in one pass. Raises `BadRequest`, naming the first field at fault."""
-    return _read(_EMBEDDING_BODY, raw)
+    return read_body(_EMBEDDING_BODY, raw)
 
 
-def _read(shape: TypeAdapter[Any], raw: bytes) -> dict[str, Any]:
+def read_body(shape: TypeAdapter[Any], raw: bytes) -> dict[str, Any]:
+    """Parse and check a body of any shape. Raises `BadRequest`, naming the first field at fault."""
     try:
         body: Any = from_json(raw, allow_inf_nan=False)
     except ValueError as error:  # also where it is nested too deeply for what follows
         raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    return checked(shape, body)
+
+
+def checked(shape: TypeAdapter[Any], body: Any) -> dict[str, Any]:
+    """Check what is parsed already. Raises `BadRequest`, naming the first field at fault."""
     try:
         return shape.validate_python(body)
     except ValidationError as error:

@@ -6,7 +6,7 @@ import uuid
 from starlette.requests import Request
 from starlette.types import Scope
 
-from events.spend import Scopes
+from functions.gateway.keys import Identity
 from functions.gateway.run import Caller
 
 CALL_ID = "x-litellm-call-id"
@@ -24,11 +24,12 @@ def call_id_of(scope: Scope) -> str:
     return known
 
 
-def caller_of(request: Request, key_hash: str | None, user: str | None) -> Caller:
+def caller_of(request: Request, identity: Identity, user: str | None) -> Caller:
     """Say who asks. A trace context that is none is left aside, as its standard wants."""
     trace_context = request.headers.get("traceparent", "")
     return Caller(
         request_id=call_id_of(request.scope),
-        scopes=Scopes(key_hash=key_hash, user=user),
+        scopes=identity.scopes(user),
         trace_context=trace_context if _TRACE_CONTEXT.fullmatch(trace_context) else None,
+        models=identity.models,
     )

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from functions.gateway.config import Config
-from functions.gateway.keys import authenticate
+from functions.gateway.keys import Keyring
 from functions.gateway.pipeline import Completions, RenderedStream
 from functions.gateway.wire import parse_chat_request
 from functions.surface.caller import caller_of
@@ -27,18 +27,21 @@ _STREAM_HEADERS = {
 class ChatEndpoint:
     """An ASGI application, because a stream's answer begins inside the pipeline's context and ends it."""
 
-    def __init__(self, completions: Completions, config: Config, *, taken_within_s: float = _TAKEN_WITHIN_S) -> None:
+    def __init__(
+        self, completions: Completions, config: Config, keyring: Keyring, *, taken_within_s: float = _TAKEN_WITHIN_S
+    ) -> None:
         self._completions = completions
         self._config = config
+        self._keyring = keyring
         self._taken_within_s = taken_within_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Authenticate, check, answer."""
         request = Request(scope, receive)
-        key_hash = authenticate(request.headers, self._config.master_key)
+        identity = await self._keyring.authenticate(request.headers, scope["path"])
         raw = await read_json(request, limit_bytes=self._config.max_request_bytes)
         chat = parse_chat_request(raw, drop_params=self._config.drop_params, headers=request.headers)
-        caller = caller_of(request, key_hash, chat.body.get("user"))
+        caller = caller_of(request, identity, chat.body.get("user"))
         if not chat.is_stream:
             answer = await self._completions.answer(chat, caller)
             await json_response(answer.body, headers=dict(answer.headers))(scope, receive, send)

@@ -1,7 +1,9 @@
 """What is served: `GET /v1/models`, `/v1/models/{id}` and `/v1/model/info`."""
 
+from collections.abc import Sequence
 from typing import Any
 
+from functions.gateway.access import usable_models
 from functions.gateway.config import Config
 from functions.gateway.errors import ModelNotFound
 from functions.gateway.ports import Deployment
@@ -9,21 +11,23 @@ from functions.gateway.ports import Deployment
 _CREATED = 1_677_610_602  # LiteLLM's constant; OpenAI's clients want a number, and nobody knows a better one
 
 
-def list_models(config: Config) -> dict[str, Any]:
-    """Give OpenAI's list of the aliases."""
-    return {"object": "list", "data": [_entry(alias, config) for alias in config.deployments]}
+def list_models(config: Config, models: Sequence[str] = ()) -> dict[str, Any]:
+    """Give OpenAI's list of the aliases; where there are `models` of a key, of those that it may use."""
+    return {"object": "list", "data": [_entry(alias, config) for alias in usable_models(models, config.deployments)]}
 
 
-def one_model(config: Config, alias: str) -> dict[str, Any]:
+def one_model(config: Config, alias: str, models: Sequence[str] = ()) -> dict[str, Any]:
     """Give one alias. Raises `ModelNotFound`."""
-    if alias not in config.deployments:
-        raise ModelNotFound(alias, sorted(config.deployments))
+    usable = usable_models(models, config.deployments)
+    if alias not in usable:
+        raise ModelNotFound(alias, sorted(usable))
     return _entry(alias, config)
 
 
-def model_info(config: Config) -> dict[str, Any]:
+def model_info(config: Config, models: Sequence[str] = ()) -> dict[str, Any]:
     """Give LiteLLM's description of every deployment: upstream, limits, prices in USD per token; never a key."""
-    return {"data": [_info(deployment) for group in config.deployments.values() for deployment in group]}
+    usable = usable_models(models, config.deployments)
+    return {"data": [_info(deployment) for alias in usable for deployment in config.deployments[alias]]}
 
 
 def _entry(alias: str, config: Config) -> dict[str, Any]:

@@ -15,13 +15,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from events.money import usd
 from functions.gateway.config import Config
 from functions.gateway.errors import StoreUnavailable
-from functions.gateway.keys import authenticate
+from functions.gateway.keys import Identity, Keyring
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Counters
 from functions.surface import models
 from functions.surface.chat import ChatEndpoint
 from functions.surface.edge import at_edge, json_response
 from functions.surface.embeddings import EmbeddingEndpoint
+from functions.surface.keys import KeySurface, key_paths
 
 _READY_WITHIN_S = 2
 _log = logging.getLogger(__name__)
@@ -30,26 +31,29 @@ _log = logging.getLogger(__name__)
 class Surface:
     """The small endpoints: what is served, whether it works, what was spent."""
 
-    def __init__(self, config: Config, counters: Counters, *, now: Callable[[], datetime], is_sandbox: bool) -> None:
+    def __init__(
+        self, config: Config, counters: Counters, keyring: Keyring, *, now: Callable[[], datetime], is_sandbox: bool
+    ) -> None:
         self._config = config
         self._counters = counters
+        self._keyring = keyring
         self._now = now
         self._is_sandbox = is_sandbox
 
     async def list_models(self, request: Request) -> Response:
         """`GET /v1/models`."""
-        authenticate(request.headers, self._config.master_key)
-        return _json(models.list_models(self._config))
+        identity = await self._authenticated(request)
+        return _json(models.list_models(self._config, identity.models))
 
     async def one_model(self, request: Request) -> Response:
         """`GET /v1/models/{id}`."""
-        authenticate(request.headers, self._config.master_key)
-        return _json(models.one_model(self._config, request.path_params["alias"]))
+        identity = await self._authenticated(request)
+        return _json(models.one_model(self._config, request.path_params["alias"], identity.models))
 
     async def model_info(self, request: Request) -> Response:
         """`GET /v1/model/info`."""
-        authenticate(request.headers, self._config.master_key)
-        return _json(models.model_info(self._config))
+        identity = await self._authenticated(request)
+        return _json(models.model_info(self._config, identity.models))
 
     async def health(self, request: Request) -> Response:
         """`GET /health`: never a paid call."""
@@ -68,7 +72,7 @@ class Surface:
 
     async def global_spend(self, request: Request) -> Response:
         """`GET /global/spend`: the current window of the global budget, in USD, as folded so far."""
-        authenticate(request.headers, self._config.master_key)
+        (await self._authenticated(request)).check_operator()
         budget = self._config.counted
         window = budget.window(self._now())
         state = await self._counters.read(budget.counter(window))
@@ -80,6 +84,9 @@ class Surface:
             "budget_reset_at": window.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "thresholds_crossed": sorted(state.crossed),
         })  # fmt: skip
+
+    async def _authenticated(self, request: Request) -> Identity:
+        return await self._keyring.authenticate(request.headers, request.scope["path"])
 
 
 def build_gateway(open_router: Callable[[], Awaitable[ASGIApp]]) -> ASGIApp:
@@ -98,18 +105,21 @@ async def liveliness(request: Request) -> Response:
     return _json("I'm alive!")
 
 
-def build_router(surface: Surface, completions: Completions, config: Config) -> ASGIApp:
+def build_router(
+    surface: Surface, completions: Completions, config: Config, keyring: Keyring, keys: KeySurface
+) -> ASGIApp:
     """Put every endpoint that needs an instance on its paths; `build_gateway` answers for its errors."""
     return Router(
         [
-            *_on(("/v1/chat/completions", "/chat/completions"), ChatEndpoint(completions, config), "POST"),
-            *_on(("/v1/embeddings", "/embeddings"), EmbeddingEndpoint(completions, config), "POST"),
+            *_on(("/v1/chat/completions", "/chat/completions"), ChatEndpoint(completions, config, keyring), "POST"),
+            *_on(("/v1/embeddings", "/embeddings"), EmbeddingEndpoint(completions, config, keyring), "POST"),
             *_on(("/v1/models", "/models"), surface.list_models),
             *_on(("/v1/models/{alias:path}", "/models/{alias:path}"), surface.one_model),
             *_on(("/v1/model/info", "/model/info"), surface.model_info),
             *_on(("/health",), surface.health),
             *_on(("/health/readiness",), surface.readiness),
             *_on(("/global/spend",), surface.global_spend),
+            *(Route(path, answer, methods=[method]) for path, (answer, method) in key_paths(keys).items()),
         ],
         redirect_slashes=False,
     )

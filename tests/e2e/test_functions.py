@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from events.codec import Event, encode
-from tests.builders import spend, threshold_crossed
+from tests.builders import key, key_created, spend, threshold_crossed
 from tests.e2e.stack import ROOT, Stack, clean_environment, wait_for
 from tests.emulators import free_port
 
@@ -79,18 +79,18 @@ def test_a_duplicate_delivery_is_folded_once(own_stack: Stack) -> None:
 def test_what_can_never_be_folded_is_kept_with_its_reason_and_harms_nothing(own_stack: Stack) -> None:
     unknown = json.dumps(json.loads(encode(spend("x"))) | {"type": "spend.recorded.v9"}).encode()
     put_on_bus(own_stack, "spend-events", b"{nonsense", unknown, encode(spend("good", cost=7)), b"[]")
+    put_on_bus(own_stack, "spend-events", encode(key_created(key())))
     put_on_bus(own_stack, "budget-alerts", encode(spend("no-alert")))
 
-    wait_for(lambda: len(dead_letters(own_stack)) == 4)
+    wait_for(lambda: len(dead_letters(own_stack)) == 5)
     wait_for(lambda: own_stack.get("/global/spend")["spend"] >= 0)
     reasons = sorted(f"{topic}: {reason}" for topic, reason in dead_letters(own_stack))
     assert reasons[0] == "budget-alerts: spend.recorded.v1 is no alert"
-    assert reasons[1].startswith("spend-events: not JSON: ")
-    assert reasons[2:] == [
-        "spend-events: not a JSON object but list",
-        "spend-events: unknown event type 'spend.recorded.v9'; known are budget.threshold_crossed.v1, "
-        "completion.failed.v1, spend.recorded.v1, tick.v1",
-    ]
+    assert reasons[1] == "spend-events: key.created.v1 is nothing to fold"
+    assert reasons[2].startswith("spend-events: not JSON: ")
+    assert reasons[3] == "spend-events: not a JSON object but list"
+    known = "known are budget.threshold_crossed.v1, completion.failed.v1, key.blocked.v1"
+    assert reasons[4].startswith(f"spend-events: unknown event type 'spend.recorded.v9'; {known}")
     ledger = sqlite3.connect(Path(own_stack.environment["STATE_DIR"]) / "ledger.sqlite3")
     wait_for(lambda: ledger.execute("SELECT event_id FROM events").fetchall() == [("good",)])
     ledger.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from functions.bootstrap import Environment
+from functions.gateway.key_shapes import SETTINGS
 from functions.gateway.settings import (
     GatewayFile,
     GeneralSettings,
@@ -21,7 +22,7 @@ from functions.gateway.settings import (
     RoutingStrategyArgs,
 )
 from functions.gateway.wishes import OWN_FIELDS, WISH_HEADERS
-from tests.e2e.stack import ROOT, Stack, clean_environment, wait_for
+from tests.e2e.stack import ROOT, Stack, clean_environment, running, wait_for
 
 README = (ROOT / "README.md").read_text()
 _BLOCK = re.compile(r"<!-- test: (?P<name>[\w-]+) -->\n+```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
@@ -43,13 +44,14 @@ def run_block(name: str, stack: Stack) -> str:
     code = block["code"].replace("http://127.0.0.1:8080", stack.url).replace("http://127.0.0.1:8140", stack.sandbox_url)
     command = ["bash", "-eo", "pipefail", "-c", code] if block["language"] == "bash" else [sys.executable, "-c", code]
     environment = clean_environment() | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment |= {name: value for name, value in stack.environment.items() if name == "LITELLM_MASTER_KEY"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_every_example_is_run_by_a_test() -> None:
-    assert set(BLOCKS) == {"curl", "python", "fallback", "all-fail", "budget", "alerts", "refused", "replay"}
+    assert set(BLOCKS) == {"curl", "python", "fallback", "all-fail", "budget", "alerts", "refused", "replay", "keys"}
 
 
 def test_the_curl_example_answers(own_stack: Stack) -> None:
@@ -105,6 +107,20 @@ def test_the_ledger_is_replayed_as_the_readme_says(own_stack: Stack, monkeypatch
     done = subprocess.run(["bash", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout) == (0, "1 counters replayed, 0 differ\n"), done.stderr
+
+
+def test_a_key_is_made_and_used_as_the_readme_says(tmp_path: Path) -> None:
+    with running(tmp_path, {"LITELLM_MASTER_KEY": "sk-master-key-of-the-readme"}) as stack:
+        answer = json.loads(run_block("keys", stack))
+
+    assert answer["choices"][0]["message"]["content"].endswith("You said: Say hello")
+
+
+@pytest.mark.parametrize("field", sorted(SETTINGS))
+def test_every_field_of_a_key_is_described(field: str) -> None:
+    table = README.partition("## Keys")[2].partition("| field | |")[2].partition("\n\n")[0]
+
+    assert any(f"`{field}`" in row.split(" | ")[0] for row in table.splitlines())
 
 
 def test_the_two_commands_come_first() -> None:

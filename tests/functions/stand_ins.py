@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 from events.codec import Event
+from events.keys import Key, KeyEvent
 from events.money import NanoUsd
 from events.spend import Scopes, SpendRecorded
 from functions.gateway.errors import StoreUnavailable
-from functions.gateway.ports import Deployment, Request
+from functions.gateway.keys import Keyring
+from functions.gateway.ports import Deployment, KeyPage, KeyQuery, Keys, Request
+from tests.builders import NOON
 
 
 class HeldBus:
@@ -36,6 +40,41 @@ class HeldBus:
         (event,) = self.published
         assert isinstance(event, SpendRecorded)
         return event
+
+
+class CountedKeys:
+    """Keys to read, whose answer can be held back or refused, and that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.readings = 0
+        self.asked = asyncio.Event()
+        self.open = asyncio.Event()
+        self.open.set()
+        self.is_down = False
+        self._keys: dict[str, Key] = {}
+
+    def put(self, key: Key) -> None:
+        self._keys[key.key_hash] = key
+
+    async def get(self, key_hash: str) -> Key | None:
+        self.readings += 1
+        self.asked.set()
+        found = self._keys.get(key_hash)
+        await self.open.wait()
+        if self.is_down:
+            raise StoreUnavailable("the store is down")
+        return found
+
+    async def page(self, query: KeyQuery) -> KeyPage:
+        raise AssertionError("nothing is listed here")
+
+    async def commit(self, events: Sequence[KeyEvent]) -> None:
+        raise AssertionError("nothing is changed here")
+
+
+def open_keyring() -> Keyring:
+    """The keyring of a gateway without a master key, which lets everyone in and asks no store."""
+    return Keyring(cast("Keys", None), None, now=lambda: NOON, clock=lambda: 0.0)
 
 
 class OpenAdmission:

@@ -13,15 +13,17 @@ from events.spend import CompletionFailed
 from functions.bootstrap import load_catalog
 from functions.gateway.config import Credentials, parse_config
 from functions.gateway.health import Fleet
+from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Counters
 from functions.providers.google import google_embedder, google_upstream
 from functions.providers.openai import openai_embedder, openai_upstream
 from functions.surface.edge import at_edge
+from functions.surface.keys import KeySurface
 from functions.surface.router import Surface, build_router
 from infra.local.sandbox.__main__ import Sandbox, build_app
 from tests.builders import NOON
-from tests.functions.stand_ins import HeldBus, OpenAdmission
+from tests.functions.stand_ins import HeldBus, OpenAdmission, open_keyring
 
 FILE = {
     "model_list": [
@@ -64,8 +66,11 @@ async def gateway() -> AsyncGenerator[Gateway]:
             now=_noon,
             clock=lambda: 0.0,
         )
-        surface = Surface(config, cast("Counters", None), now=_noon, is_sandbox=True)
-        app = httpx2.ASGITransport(app=at_edge(build_router(surface, completions, config)))
+        keyring = open_keyring()
+        surface = Surface(config, cast("Counters", None), keyring, now=_noon, is_sandbox=True)
+        keys = KeySurface(cast("KeyAdministration", None), keyring, config)
+        router = build_router(surface, completions, config, keyring, keys)
+        app = httpx2.ASGITransport(app=at_edge(router))
         http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))
         yield Gateway(http, sandbox, bus)
 

@@ -21,7 +21,7 @@ from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment, Wish
 from functions.gateway.run import Caller
 from functions.surface.chat import ChatEndpoint
 from tests.builders import NOON, answer, chat_request, chunk, deployment
-from tests.functions.stand_ins import HeldBus, OpenAdmission
+from tests.functions.stand_ins import HeldBus, OpenAdmission, open_keyring
 
 CALLER = Caller(request_id="call-1", scopes=Scopes(user="ada"))
 TEN_IN = Usage(input_tokens=10, output_tokens=1)
@@ -773,7 +773,7 @@ async def test_a_client_that_takes_nothing_more_is_one_that_has_gone() -> None:
         if message["type"] != "http.response.start":
             await asyncio.Event().wait()
 
-    app = ChatEndpoint(bench.completions, bench.config, taken_within_s=0.1)
+    app = ChatEndpoint(bench.completions, bench.config, open_keyring(), taken_within_s=0.1)
     scope: Scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": []}
     await asyncio.wait_for(app(scope, receive, take_the_start_only), 2)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from functions.gateway.chains import resolve
-from functions.gateway.errors import BadRequest, ModelNotFound
+from functions.gateway.errors import BadRequest, ModelNotAllowed, ModelNotFound
 from functions.gateway.policy import RoutingPolicy
 from functions.gateway.ports import AS_CONFIGURED, Wishes
 from tests.builders import chat_request, deployment, embedding_request, model
@@ -82,3 +82,57 @@ def test_a_configured_chain_of_another_mode_is_passed_over() -> None:
     policy = RoutingPolicy(default_fallbacks=("gpt-4o",))
 
     assert resolve(embedding_request("vectors"), GROUPS, policy).groups == ((VECTORS,),)
+
+
+@pytest.mark.parametrize(
+    ("models", "groups"),
+    [
+        (("claude-sonnet",), ((SONNET,),)),
+        (("claude-sonnet", "gemini-pro"), ((SONNET,), (GEMINI,))),
+        (("claude-*", "gemini/*"), ((SONNET,), (GEMINI,))),
+        ((), ((SONNET,), (GPT,), (GEMINI,))),
+    ],
+)
+def test_nobody_takes_over_whom_the_key_may_not_use(models: tuple[str, ...], groups: tuple[object, ...]) -> None:
+    assert resolve(chat_request("claude-sonnet"), GROUPS, POLICY, models).groups == groups
+
+
+def test_a_fallback_beyond_the_key_takes_no_other_s_place() -> None:
+    policy = RoutingPolicy(fallbacks=POLICY.fallbacks, max_fallbacks=1)
+
+    chain = resolve(chat_request("claude-sonnet"), GROUPS, policy, ("claude-sonnet", "gemini-pro"))
+
+    assert chain.groups == ((SONNET,), (GEMINI,))
+
+
+def test_the_special_chains_are_those_of_the_key_s_models() -> None:
+    chain = resolve(chat_request("claude-sonnet"), GROUPS, POLICY, ("claude-sonnet", "gpt-4o"))
+
+    assert (chain.larger, chain.lenient) == ((), ((GPT,),))
+
+
+@pytest.mark.parametrize("alias", ["gpt-4o", "gpt-5"])
+def test_a_model_that_the_key_may_not_use_is_refused(alias: str) -> None:
+    with pytest.raises(
+        ModelNotAllowed, match=f"may not use the model '{alias}'. Use one of: claude-sonnet."
+    ) as refused:
+        resolve(chat_request(alias), GROUPS, POLICY, ("claude-sonnet",))
+
+    assert (refused.value.status, refused.value.code, refused.value.param) == (403, "model_not_allowed", "model")
+
+
+@pytest.mark.parametrize("field", ["fallbacks", "context_window_fallbacks", "content_policy_fallbacks"])
+def test_a_wished_fallback_that_the_key_may_not_use_is_refused_by_its_field(field: str) -> None:
+    request = chat_request("gpt-4o", wishes=replace(AS_CONFIGURED, **{field: ("gemini-pro",)}))
+
+    with pytest.raises(ModelNotAllowed) as refused:
+        resolve(request, GROUPS, POLICY, ("gpt-4o",))
+
+    assert refused.value.param == field
+
+
+def test_a_key_s_model_that_nobody_serves_is_not_found_among_its_own() -> None:
+    with pytest.raises(ModelNotFound) as missing:
+        resolve(chat_request("gpt-5"), GROUPS, POLICY, ("gpt-*",))
+
+    assert missing.value.details == {"models": ["gpt-4o"]}

@@ -1,6 +1,7 @@
 """Events on the wire."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.budget import ThresholdCrossed
-from events.codec import Event, UndecodableEvent, decode, encode
+from events.codec import Event, UndecodableEvent, decode, decode_key, encode, encode_key
+from events.keys import (
+    Key,
+    KeyBlocked,
+    KeyCreated,
+    KeyDeleted,
+    KeyEvent,
+    KeyRegenerated,
+    KeyUnblocked,
+    KeyUpdated,
+    ModelBudget,
+    event_id_of,
+)
 from events.money import NanoUsd
 from events.spend import Attempt, CompletionFailed, Scopes, SpendRecorded, Usage
 from events.tick import Ticked
-from tests.builders import NOON, failure, spend, threshold_crossed
+from tests.builders import NOON, failure, key, spend, threshold_crossed
 
 SCHEMAS = Path(__file__).parents[2] / "events" / "schemas"
 TICK = Ticked(event_id="tick", time=NOON)
@@ -27,6 +40,34 @@ _IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:|@=+-]{0,99}", fullmatch=True)
 _COST = _COUNTS.map(NanoUsd)
 _ATTEMPTS = st.tuples(st.builds(Attempt, model=_TEXTS, status=_TEXTS, ms=_COUNTS, billed=st.booleans(), cost=_COST))
 _SCOPES = st.builds(Scopes, key_hash=st.none() | _TEXTS, tags=st.lists(_TEXTS, max_size=3).map(tuple))
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | _TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
+    max_leaves=5,
+)
+_BUDGETS = st.lists(st.builds(ModelBudget, max_budget=_COST, budget_duration=st.none() | _TEXTS), max_size=2).map(tuple)
+_KEYS = st.builds(
+    Key,
+    version=_COUNTS,
+    models=st.lists(_TEXTS, max_size=3).map(tuple),
+    metadata=st.dictionaries(_TEXTS, _JSON, max_size=3),
+    expires_at=st.none() | _TIMES,
+    max_budget=st.none() | _COST,
+    model_max_budget=_BUDGETS,
+    rpm_limit=st.none() | _COUNTS,
+    created_at=_TIMES,
+    updated_at=_TIMES,
+)
+
+
+def _changes(cls: Callable[..., KeyEvent], *states: str) -> st.SearchStrategy[KeyEvent]:
+    return st.builds(cls, event_id=_IDS, time=_TIMES, **dict.fromkeys(states, _KEYS))
+
+
 EVENTS = st.one_of(
     st.builds(
         SpendRecorded,
@@ -60,7 +101,39 @@ EVENTS = st.one_of(
         max_budget=_COST,
     ),
     st.builds(Ticked, event_id=_IDS, time=_TIMES),
+    _changes(KeyCreated, "after"),
+    _changes(KeyDeleted, "before"),
+    *(_changes(cls, "before", "after") for cls in (KeyUpdated, KeyBlocked, KeyUnblocked, KeyRegenerated)),
 )
+FULL_KEY = key(
+    key_alias="ci",
+    user_id="ada",
+    team_id="core",
+    models=("gpt-4o",),
+    allowed_routes=("llm_api_routes",),
+    tags=("nightly",),
+    metadata={"env": {"name": "dev"}},
+    expires_at=NOON,
+    max_budget=NanoUsd(10),
+    soft_budget=NanoUsd(5),
+    budget_duration="1d",
+    model_max_budget=(ModelBudget(model="gpt-4o", max_budget=NanoUsd(1), budget_duration="1d"),),
+    rpm_limit=1,
+    tpm_limit=2,
+    max_parallel_requests=3,
+)
+
+
+def _key_event(cls: Callable[..., KeyEvent], *states: str) -> KeyEvent:
+    given = {"event_id": event_id_of(FULL_KEY.key_id, 1), "time": NOON, "actor": "master"}
+    return cls(**given, **dict.fromkeys(states, FULL_KEY))
+
+
+KEY_EVENTS = [
+    _key_event(KeyCreated, "after"),
+    _key_event(KeyDeleted, "before"),
+    *(_key_event(cls, "before", "after") for cls in (KeyUpdated, KeyBlocked, KeyUnblocked, KeyRegenerated)),
+]
 
 
 @given(EVENTS)
@@ -68,7 +141,14 @@ def test_decoding_gives_back_what_was_encoded(event: Event) -> None:
     assert decode(encode(event)) == event
 
 
-@pytest.mark.parametrize("event", [spend(), failure(), threshold_crossed(), TICK], ids=lambda event: event.type)
+@given(_KEYS)
+def test_a_key_s_record_is_read_as_it_was_written(key: Key) -> None:
+    assert decode_key(encode_key(key)) == key
+
+
+@pytest.mark.parametrize(
+    "event", [spend(), failure(), threshold_crossed(), TICK, *KEY_EVENTS], ids=lambda event: event.type
+)
 def test_an_encoded_event_is_a_cloudevent_that_its_schema_admits(event: Event) -> None:
     envelope = json.loads(encode(event))
 
@@ -81,6 +161,8 @@ def test_an_encoded_event_is_a_cloudevent_that_its_schema_admits(event: Event) -
     schema = json.loads((SCHEMAS / f"{event.type}.json").read_text())
     jsonschema.validate(envelope["data"], schema)
     assert set(envelope["data"]) == set(schema["properties"])
+    for state in envelope["data"].keys() & {"before", "after"}:
+        assert set(envelope["data"][state]) == set(schema["$defs"]["key"]["properties"])
     for attempt in envelope["data"].get("attempts", ()):
         assert set(attempt) == set(schema["properties"]["attempts"]["items"]["properties"])
 
@@ -105,6 +187,13 @@ def test_a_failure_from_before_failures_had_a_cost_decodes_for_good() -> None:
 
     assert isinstance(event, CompletionFailed)
     assert (event.cost, event.attempts[0].cost, event.attempts[0].status) == (0, 0, "529")
+
+
+@pytest.mark.parametrize("event", KEY_EVENTS, ids=lambda event: event.type)
+def test_a_change_of_a_key_of_the_first_version_decodes_for_good(event: KeyEvent) -> None:
+    raw = (Path(__file__).parent / "recorded_events" / f"{event.type}.json").read_bytes()
+
+    assert decode(raw) == event
 
 
 def _broken(**changes: Any) -> bytes:

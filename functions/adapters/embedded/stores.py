@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from functions.adapters.embedded import bus, cooldowns, gate, ledger
+from functions.adapters.embedded import bus, cooldowns, gate, keys, ledger
 from functions.adapters.embedded.bus import SqliteBus
 from functions.adapters.embedded.cooldowns import SqliteCooldowns
 from functions.adapters.embedded.database import Database, open_database
 from functions.adapters.embedded.gate import SqliteGate
+from functions.adapters.embedded.keys import SqliteKeys
 from functions.adapters.embedded.ledger import SqliteCounters, SqliteDeliveredAlerts, SqliteLedger
 from functions.adapters.stores import Stores
 from functions.gateway.errors import StoreUnavailable
@@ -24,7 +25,7 @@ async def open_embedded(state_dir: Path, *, must_exist: bool = False) -> AsyncGe
     if must_exist and not path.is_file():
         raise StoreUnavailable(f"There is no ledger at {path.absolute()}. Set STATE_DIR to the folder that has it.")
     async with (
-        open_database(path, ledger.SCHEMA + gate.SCHEMA) as ledger_file,
+        open_database(path, ledger.SCHEMA + gate.SCHEMA + keys.SCHEMA) as ledger_file,
         open_database(path, cooldowns.SCHEMA, is_durable=False) as cooldowns_file,
         open_bus_file(state_dir) as bus_file,
     ):
@@ -32,6 +33,7 @@ async def open_embedded(state_dir: Path, *, must_exist: bool = False) -> AsyncGe
             ledger=SqliteLedger(ledger_file),
             counters=SqliteCounters(ledger_file),
             gate=SqliteGate(ledger_file),
+            keys=SqliteKeys(ledger_file),
             delivered_alerts=SqliteDeliveredAlerts(ledger_file),
             cooldowns=SqliteCooldowns(cooldowns_file),
             bus=SqliteBus(bus_file),

@@ -39,7 +39,7 @@ class FirestoreLedger:
         """Append and grow, or nothing; the totals come with the commit's own answer."""
         batch = self._client.batch()
         for event in events:
-            batch.create(self._events.document(event.event_id), _document(event))
+            batch.create(self._events.document(event.event_id), event_document(event))
         for counter, by in increments.items():
             batch.set(self._counters.document(counter), {"spent": Increment(by)}, merge=True)
         try:
@@ -119,5 +119,6 @@ class FirestoreDeliveredAlerts:
             await self._alerts.document(event_id).set({}, retry=RETRY, timeout=CALL_S)
 
 
-def _document(event: Event) -> dict[str, Any]:
+def event_document(event: Event) -> dict[str, Any]:
+    """Give what is kept of an event, under its id."""
     return {"type": event.type, "time": event.time, "event": encode(event).decode()}

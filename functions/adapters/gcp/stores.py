@@ -9,6 +9,7 @@ from functions.adapters.gcp.cooldowns import FirestoreCooldowns
 from functions.adapters.gcp.failures import store_failures
 from functions.adapters.gcp.firestore import FirestoreCounters, FirestoreDeliveredAlerts, FirestoreLedger
 from functions.adapters.gcp.gate import FirestoreGate
+from functions.adapters.gcp.keys import FirestoreKeys
 from functions.adapters.gcp.pubsub import PubSubBus, open_publisher
 from functions.adapters.stores import Stores
 
@@ -24,6 +25,7 @@ async def open_gcp(project: str, *, pubsub_emulator_host: str | None = None) -> 
                 ledger=FirestoreLedger(firestore),
                 counters=FirestoreCounters(firestore),
                 gate=FirestoreGate(firestore),
+                keys=FirestoreKeys(firestore),
                 delivered_alerts=FirestoreDeliveredAlerts(firestore),
                 cooldowns=FirestoreCooldowns(firestore),
                 bus=PubSubBus(publisher, project),

@@ -1,0 +1,171 @@
+"""The operator's paths for virtual keys, in LiteLLM's shapes."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from events.keys import Key
+from events.money import NanoUsd, usd
+from functions.gateway import key_shapes
+from functions.gateway.config import Config
+from functions.gateway.exact_json import write_json
+from functions.gateway.key_administration import KeyAdministration, ShownKey
+from functions.gateway.keys import Keyring
+from functions.gateway.ports import KeyPage, KeyQuery
+from functions.surface.edge import json_response
+from functions.surface.reading import read_json
+
+_MOST_BODY_BYTES = 1024 * 1024
+_PAGE_SIZE = 10
+
+
+class KeySurface:
+    """Everything under `/key`: with the master key, and closed where there is none."""
+
+    def __init__(self, administration: KeyAdministration, keyring: Keyring, config: Config) -> None:
+        self._administration = administration
+        self._keyring = keyring
+        self._limit_bytes = min(config.max_request_bytes, _MOST_BODY_BYTES)
+
+    async def generate(self, request: Request) -> Response:
+        """`POST /key/generate`."""
+        actor = await self._operator(request)
+        asked = key_shapes.read_new_key(await self._body(request))
+        return _json(shown(await self._administration.generate(asked, actor)))
+
+    async def info(self, request: Request) -> Response:
+        """`GET /key/info`."""
+        await self._operator(request)
+        presented: str = key_shapes.read_info(request.query_params)["key"]
+        return _json({"key": presented, "info": row(await self._administration.find(presented))})
+
+    async def update(self, request: Request) -> Response:
+        """`POST /key/update`."""
+        actor = await self._operator(request)
+        asked = key_shapes.read_update(await self._body(request))
+        key = await self._administration.update(asked, actor)
+        return _json({"key": asked.get("key", key.key_hash), **row(key)})
+
+    async def delete(self, request: Request) -> Response:
+        """`POST /key/delete`: all of them, or none."""
+        actor = await self._operator(request)
+        asked = key_shapes.read_deletion(await self._body(request))
+        return _json({"deleted_keys": await self._administration.delete(asked, actor)})
+
+    async def list(self, request: Request) -> Response:
+        """`GET /key/list`."""
+        await self._operator(request)
+        asked = key_shapes.read_listing(request.query_params)
+        number, size = asked.pop("page", 1), asked.pop("size", _PAGE_SIZE)
+        is_full: bool = asked.pop("return_full_object", False)
+        page = await self._administration.page(KeyQuery(**asked, offset=(number - 1) * size, limit=size))
+        return _json(listed(page, number, size, is_full=is_full))
+
+    async def block(self, request: Request) -> Response:
+        """`POST /key/block`."""
+        return await self._set_blocked(request, is_blocked=True)
+
+    async def unblock(self, request: Request) -> Response:
+        """`POST /key/unblock`."""
+        return await self._set_blocked(request, is_blocked=False)
+
+    async def regenerate(self, request: Request) -> Response:
+        """`POST /key/regenerate`, `/key/{key}/regenerate`: another key in the place of one, with its settings."""
+        actor = await self._operator(request)
+        asked = key_shapes.read_regeneration(await self._body(request))
+        presented = request.path_params.get("key") or key_shapes.named_key(asked)
+        return _json(shown(await self._administration.regenerate(presented, asked, actor)))
+
+    async def _set_blocked(self, request: Request, *, is_blocked: bool) -> Response:
+        actor = await self._operator(request)
+        presented: str = key_shapes.read_one_key(await self._body(request))["key"]
+        return _json(row(await self._administration.block(presented, actor, is_blocked=is_blocked)))
+
+    async def _operator(self, request: Request) -> str:
+        """Give the name of who asks, for the ledger. Raises `MasterKeyRequired`, `NotAuthenticated`."""
+        identity = await self._keyring.authenticate(request.headers, request.scope["path"])
+        identity.check_master()
+        return identity.actor
+
+    async def _body(self, request: Request) -> bytes:
+        return await read_json(request, limit_bytes=self._limit_bytes)
+
+
+def row(key: Key) -> dict[str, Any]:
+    """Give a key as LiteLLM shows it: money in USD, times in UTC."""
+    return {
+        "token": key.key_hash,
+        "key_name": key.key_name,
+        "key_alias": key.key_alias,
+        "user_id": key.user_id,
+        "team_id": key.team_id,
+        "models": key.models,
+        "allowed_routes": key.allowed_routes,
+        "tags": key.tags,
+        "metadata": key.metadata,
+        "blocked": key.blocked,
+        "expires": _time(key.expires_at),
+        "max_budget": _usd(key.max_budget),
+        "soft_budget": _usd(key.soft_budget),
+        "budget_duration": key.budget_duration,
+        "model_max_budget": _model_budgets(key),
+        "rpm_limit": key.rpm_limit,
+        "tpm_limit": key.tpm_limit,
+        "max_parallel_requests": key.max_parallel_requests,
+        "created_at": _time(key.created_at),
+        "created_by": key.created_by,
+        "updated_at": _time(key.updated_at),
+        "updated_by": key.updated_by,
+    }
+
+
+def shown(made: ShownKey) -> dict[str, Any]:
+    """Give a key with what nobody is shown again."""
+    return {"key": made.presented, "token_id": made.key.key_hash, **row(made.key)}
+
+
+def listed(page: KeyPage, number: int, size: int, *, is_full: bool) -> dict[str, Any]:
+    """Give a page of keys: their hashes, or all that there is of them."""
+    return {
+        "keys": [row(key) if is_full else key.key_hash for key in page.keys],
+        "total_count": page.total,
+        "current_page": number,
+        "total_pages": -(-page.total // size),
+    }
+
+
+def key_paths(surface: KeySurface) -> Mapping[str, tuple[Callable[[Request], Awaitable[Response]], str]]:
+    """Say what answers where, and to which method."""
+    return {
+        "/key/generate": (surface.generate, "POST"),
+        "/key/info": (surface.info, "GET"),
+        "/key/update": (surface.update, "POST"),
+        "/key/delete": (surface.delete, "POST"),
+        "/key/list": (surface.list, "GET"),
+        "/key/block": (surface.block, "POST"),
+        "/key/unblock": (surface.unblock, "POST"),
+        "/key/regenerate": (surface.regenerate, "POST"),
+        "/key/{key}/regenerate": (surface.regenerate, "POST"),
+    }
+
+
+def _model_budgets(key: Key) -> dict[str, Any]:
+    return {
+        budget.model: {"budget_limit": usd(budget.max_budget), "time_period": budget.budget_duration}
+        for budget in key.model_max_budget
+    }
+
+
+def _usd(amount: NanoUsd | None) -> float | None:
+    return None if amount is None else usd(amount)
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat().replace("+00:00", "Z")
+
+
+def _json(value: Any) -> Response:
+    return json_response(write_json(value))
