@@ -212,9 +212,12 @@ class Fleet(RuleBasedStateMachine):
         assert self.store.spent <= self.store.admitted - sum(self.store.over.values()) <= LIMIT
 
     def what_is_still_to_come_is_covered(self) -> None:
-        to_come = sum(event.cost for event in self.on_the_bus)
-        held = sum(request.held for instance in self.instances for request in instance.requests)
-        assert self.store.spent + to_come + held <= LIMIT
+        """Each allowance has enough for its events on the bus and its requests under way."""
+        for name, one in self.store.allowances.items():
+            to_come = sum(event.cost for event in self.on_the_bus if event.allowance_id == name)
+            under_way = [request for instance in self.instances for request in instance.requests]
+            held = sum(request.held for request in under_way if request.open.allowance_id == name)
+            assert self.store.spent_of.get(name, 0) + to_come + held <= one.admitted
 
     def teardown(self) -> None:
         """All goes quiet: nobody lives, every event comes, and ticks go on."""
