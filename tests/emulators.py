@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 _START_S = 60
 _STOP_S = 10
+_SERVERS_PORTS = (10_000, 32_000)
 _INSTALL = (
     "needs Google's emulators: install the Google Cloud SDK with its cloud-firestore-emulator and pubsub-emulator "
     "components, and Java"
@@ -72,11 +74,18 @@ def _running(command: list[str]) -> Generator[str]:
             _stop(process)
 
 
-def free_port() -> int:
-    """Give a port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port(offsets: Sequence[int] = (0,)) -> int:
+    """Give a port that nobody listens on, nor at these distances from it.
+
+    It is none of those that systems give to outgoing connections (from 32768, or from 49152): one of these could take
+    it before its server does, and keep it.
+    """
+    while True:
+        base = random.randrange(*_SERVERS_PORTS)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for offset in offsets:
+                probes.enter_context(socket.socket()).bind(("127.0.0.1", base + offset))
+            return base
 
 
 def _wait_until_ok(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -23,13 +23,13 @@ from functions.gateway.settings import (
     Path,
     Resilience,
     faults_of,
+    first_given,
     path_of,
 )
 from functions.gateway.timeouts import timeouts_of
 
 GLOBAL_BUDGET = "global"
 _UNCAPPED = Budget(budget_id=GLOBAL_BUDGET, max_budget=NOTHING, duration="1d")
-T = TypeVar("T")
 
 _COOLDOWN_S = 5
 _NUM_RETRIES = 2
@@ -223,8 +223,8 @@ def _deployment(
         rpm=params.rpm,
         tpm=params.tpm,
         max_parallel_requests=params.max_parallel_requests,
-        num_retries=_first(params.num_retries, params.max_retries),
-        allowed_fails=_first(params.allowed_fails, shared.allowed_fails),
+        num_retries=first_given(params.num_retries, params.max_retries),
+        allowed_fails=first_given(params.allowed_fails, shared.allowed_fails),
         cooldown_s=_cooldown_s(params, shared, is_disabled=file.router_settings.disable_cooldowns),
     )
 
@@ -236,12 +236,8 @@ def _thinks_unasked(provider: str, model: Model) -> bool:
 
 
 def _cooldown_s(params: LitellmParams, shared: Resilience, *, is_disabled: bool) -> float:
-    given = _first(params.cooldown_time, shared.cooldown_time)
+    given = first_given(params.cooldown_time, shared.cooldown_time)
     return 0 if is_disabled else _COOLDOWN_S if given is None else given
-
-
-def _first(one: T | None, other: T | None) -> T | None:
-    return other if one is None else one
 
 
 def _is_compatible_server(params: LitellmParams) -> bool:

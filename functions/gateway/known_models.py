@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from functions.gateway.catalog import Catalog, Model, Prices
-from functions.gateway.settings import PROVIDERS, LitellmParams, ModelEntry, ModelInfo
+from functions.gateway.settings import PROVIDERS, LitellmParams, ModelEntry, ModelInfo, first_given
 
 _PER_1M = 1_000_000
 
@@ -48,22 +48,18 @@ def _in_catalog(params: LitellmParams, info: ModelInfo, catalog: Catalog) -> Mod
 
 def _prices(params: LitellmParams, info: ModelInfo, mode: str) -> Prices | None:
     """Give the file's own prices, if it has them; embeddings have no output."""
-    input_cost = _first(params.input_cost_per_token, info.input_cost_per_token)
-    output_cost = _first(params.output_cost_per_token, info.output_cost_per_token)
+    input_cost = first_given(params.input_cost_per_token, info.input_cost_per_token)
+    output_cost = first_given(params.output_cost_per_token, info.output_cost_per_token)
     if mode == "embedding":
         output_cost = Decimal(0)
     if input_cost is None or output_cost is None:
         return None
-    cached = _first(params.cache_read_input_token_cost, info.cache_read_input_token_cost)
+    cached = first_given(params.cache_read_input_token_cost, info.cache_read_input_token_cost)
     return Prices(
         input=input_cost * _PER_1M,
         output=output_cost * _PER_1M,
         cache_read=None if cached is None else cached * _PER_1M,
     )
-
-
-def _first(one: Decimal | None, other: Decimal | None) -> Decimal | None:
-    return other if one is None else one
 
 
 def _unheard_of(params: LitellmParams, prices: Prices) -> Model:

@@ -13,8 +13,6 @@ from functions.gateway.routing import Plan
 from functions.gateway.run import Run
 from functions.gateway.walk import Served, blame
 
-_CLOSED_WITHIN_S = 5
-
 
 class Relay:
     """Gives one answer's chunks, from whoever answers.

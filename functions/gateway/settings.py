@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -17,6 +17,7 @@ from functions.gateway.catalog import Mode
 from functions.gateway.policy import Strategy
 
 Path = tuple[int | str, ...]
+T = TypeVar("T")
 
 PROVIDERS = ("openai", "anthropic", "gemini")
 
@@ -81,6 +82,11 @@ _UsdPerToken = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, le=1)]
 _Budget = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, le=_LARGEST_BUDGET_USD), AfterValidator(_budget)]
 _Status = Annotated[Literal[400, 402, 403, 422, 429], BeforeValidator(_number)]
 _Duration = Annotated[str, AfterValidator(_duration)]
+
+
+def first_given(one: T | None, other: T | None) -> T | None:
+    """Give a setting, or where it is not set the one that stands in for it."""
+    return other if one is None else one
 
 
 class Section(BaseModel):

@@ -18,7 +18,7 @@ from tests.emulators import free_port
 ROOT = Path(__file__).parents[2]
 _READY_S = 120
 _PROCESS = re.compile(r"(\S+) \| process (\d+)")
-_OFFSETS = (0, 1, 50, 51, 60)
+_OFFSETS = (0, 1, 2, 3, 50, 51, 60)
 T = TypeVar("T")
 
 
@@ -109,17 +109,7 @@ def wait_for(ask: Callable[[], T], *, within_s: float = 20) -> T:
 
 def free_base_port() -> int:
     """Give a port whose neighbours at the stack's distances are free as well."""
-    import socket
-
-    while True:
-        base = free_port()
-        try:
-            for offset in _OFFSETS:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", base + offset))
-        except (OSError, OverflowError):
-            continue
-        return base
+    return free_port(_OFFSETS)
 
 
 def clean_environment() -> dict[str, str]:
