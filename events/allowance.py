@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from events.money import NanoUsd
 
 QUIET = timedelta(minutes=2)  # for so long no spend of an allowance is folded before its rest is given back
+_UNCAPPED = "-"
 _NAME = re.compile(r"[^/|]{1,1000}\|[^/|]{1,100}")
 
 
@@ -42,14 +43,26 @@ def allowance_id(counter: str, unique: str) -> str:
     return f"{counter}|{unique}"
 
 
+def uncapped(counter: str) -> str:
+    """Name what stands for an allowance where there is no limit: a spend counts there, and nothing is handed out."""
+    return f"{counter}|{_UNCAPPED}"
+
+
 def counter_of(allowance_id: str) -> str:
-    """Give the counter that an allowance is a part of."""
+    """Give the counter that an allowance, or what stands for one, is a part of."""
     return allowance_id.rpartition("|")[0]
 
 
 def is_allowance(name: str) -> bool:
     """Say whether this names an allowance: what counts its spend has its name, as a window's counter has another."""
-    return _NAME.fullmatch(name) is not None
+    return _NAME.fullmatch(name) is not None and not name.endswith(f"|{_UNCAPPED}")
+
+
+def counters_of(name: str) -> tuple[str, ...]:
+    """Give what a spend that has this name among its `allowance_ids` is counted in; nothing where it is none."""
+    if _NAME.fullmatch(name) is None:
+        return ()
+    return (name, counter_of(name)) if is_allowance(name) else (counter_of(name),)
 
 
 def granted_of(asked: NanoUsd, *, total: int, limit: NanoUsd) -> NanoUsd:

@@ -8,26 +8,32 @@ from hashlib import sha256
 from typing import ClassVar, TypeGuard, assert_never
 from urllib.parse import quote
 
-from events.allowance import counter_of, is_allowance
+from events.allowance import counter_of, counters_of
 from events.money import NOTHING, NanoUsd
 from events.spend import CompletionFailed, SpendRecorded
-from events.window import Window, window_at
+from events.window import ENDLESS, Window, window_at
 
-_LONGEST_NAME = 200
+_LONGEST_NAME = 100  # with a key's hash and a window's name it is an event's id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """A limit and its period. `thresholds` are percentages of `max_budget` at which an alert is due."""
+    """A limit and its period. Without `max_budget` it only counts.
+
+    `thresholds` are percentages of `max_budget` at which an alert is due, `soft_budget` an amount at which one is.
+    `duration` is as `window_at` takes it; `anchor`, where it is not the calendar's, when the first window began.
+    """
 
     budget_id: str
-    max_budget: NanoUsd
-    duration: str  # as `window_at` takes it
+    max_budget: NanoUsd | None
+    duration: str | None
     thresholds: tuple[int, ...] = ()
+    soft_budget: NanoUsd | None = None
+    anchor: datetime | None = None
 
     def window(self, time: datetime) -> Window:
         """Give the budget's window at `time`."""
-        return window_at(self.duration, time)
+        return window_at(self.duration, time, self.anchor)
 
     def counter(self, window: Window) -> str:
         """Name the counter of one window, such as `global:2026-11-23`."""
@@ -49,6 +55,8 @@ class Budget:
         if not name.startswith(prefix):
             return None
         key = name.removeprefix(prefix)
+        if self.duration is None:
+            return ENDLESS if key == ENDLESS.key else None
         try:
             starts_at = datetime.fromisoformat(f"{key}-01" if len(key) == len("2026-11") else key)
         except ValueError:
@@ -77,7 +85,7 @@ class ThresholdCrossed:
     time: datetime  # aware, UTC: when it was noticed
     budget_id: str
     window: str
-    window_ends_at: datetime
+    window_ends_at: datetime | None  # `None`: never
     percent: int
     spent: NanoUsd
     max_budget: NanoUsd
@@ -129,8 +137,8 @@ def increments(budgets: Iterable[Budget], events: Iterable[object]) -> dict[str,
 
 
 def _counters(budgets: Iterable[Budget], spend: SpendRecorded | CompletionFailed) -> set[str]:
-    allowances = [name for name in spend.allowance_ids if is_allowance(name)]
-    return {*allowances, *map(counter_of, allowances), *(budget.counter(budget.window_of(spend)) for budget in budgets)}
+    named = {counter for name in spend.allowance_ids for counter in counters_of(name)}
+    return named | {budget.counter(budget.window_of(spend)) for budget in budgets}
 
 
 def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[ThresholdCrossed]:
@@ -138,13 +146,15 @@ def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetim
 
     A budget of nothing has no part to reach.
     """
+    if budget.max_budget is None:
+        return []
     return [
         ThresholdCrossed(
             event_id=f"{budget.budget_id}:{window.key}:{percent}",
             time=now,
             budget_id=budget.budget_id,
             window=window.key,
-            window_ends_at=window.ends_at,
+            window_ends_at=None if window.is_endless else window.ends_at,
             percent=percent,
             spent=state.spent,
             max_budget=budget.max_budget,

@@ -13,22 +13,32 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, NewType, Union, cast, get_args, get_origin, get_type_hints
 
+from events.accounts import (
+    AccountEvent,
+    TeamCreated,
+    TeamDeleted,
+    TeamUpdated,
+    UserCreated,
+    UserDeleted,
+    UserUpdated,
+)
 from events.budget import ThresholdCrossed
 from events.keys import Key, KeyBlocked, KeyCreated, KeyDeleted, KeyEvent, KeyRegenerated, KeyUnblocked, KeyUpdated
 from events.spend import CompletionFailed, SpendRecorded
 from events.tick import Ticked
 
-Event = SpendRecorded | CompletionFailed | ThresholdCrossed | Ticked | KeyEvent
+Event = SpendRecorded | CompletionFailed | ThresholdCrossed | Ticked | KeyEvent | AccountEvent
 
 SOURCE = "//litellm-gateway"
 _CLASSES: tuple[type[Event], ...] = (
     SpendRecorded, CompletionFailed, ThresholdCrossed, Ticked,
     KeyCreated, KeyUpdated, KeyBlocked, KeyUnblocked, KeyRegenerated, KeyDeleted,
+    UserCreated, UserUpdated, UserDeleted, TeamCreated, TeamUpdated, TeamDeleted,
 )  # fmt: skip
 _TYPES: Mapping[str, type[Event]] = {cls.type: cls for cls in _CLASSES}
 _UPCASTS: Mapping[str, Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]] = {}
 _ENVELOPE = ("event_id", "time")  # these two travel as the envelope's `id` and `time`
-_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:|@=+-]{0,254}")  # every store takes these as a key
+_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:|@=+%~-]{0,254}")  # every store takes these as a key
 _LARGEST = (
     2**53 - 1
 )  # https://www.rfc-editor.org/rfc/rfc7493#section-2.2; a counter of 63 bits takes a thousand of them

@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import signal
+import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from starlette.types import ASGIApp
 
 from functions.adapters.config_file import read_config_file
 from functions.adapters.stores import Stores
-from functions.gateway.admission import WindowAdmission
+from functions.gateway.allowances import AllowanceAdmission, Terms, open_admission
 from functions.gateway.catalog import Catalog, parse_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
 from functions.gateway.errors import StoreUnavailable
@@ -41,6 +42,7 @@ _ROOT = Path(__file__).parent.parent
 _SHORTEST_MASTER_KEY = 16  # characters
 _FOLD_INTERVAL_S = {"embedded": 0.02, "google": 0.25}  # Firestore advises about one write a second to a document
 _OPEN_WITHIN_S = 20
+_RECORDED_WITHIN_S = 30  # after an answer's end
 _KEY_BYTES = 16  # 22 characters, as LiteLLM's
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -104,14 +106,12 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
     """Open the upstreams and the stores for as long as the instance lives."""
     config = load_config(environment)
     _say_what_is_open(config)
-    async with open_stores(environment) as stores, open_providers() as providers, asyncio.TaskGroup() as tasks:
-        admission = WindowAdmission(
-            config.budget,
-            stores.counters,
-            now=_now,
-            clock=_clock(),
-            exceeded_status=config.budget_exceeded_status,
-        )
+    async with (
+        open_stores(environment) as stores,
+        open_providers() as providers,
+        _open_admission(config, stores) as admission,
+        asyncio.TaskGroup() as tasks,
+    ):
         deployments = [deployment for group in config.deployments.values() for deployment in group]
         hints = Hints(deployments, stores.cooldowns, now=_now, clock=_clock())
         fleet = Fleet(is_cooldown_disabled=config.is_sandbox, on_rest=hints.report)  # a sandbox fails as it is asked to
@@ -140,13 +140,30 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             task.cancel()
 
 
+def _open_admission(config: Config, stores: Stores) -> AbstractAsyncContextManager[AllowanceAdmission]:
+    return open_admission(
+        lambda tasks: AllowanceAdmission(
+            config.budget,
+            stores.gate,
+            stores.counters,
+            tasks,
+            now=_now,
+            clock=_clock(),
+            new_id=lambda: uuid.uuid4().hex,
+            exceeded_status=config.budget_exceeded_status,
+            attempts_at_once=1 if config.routing.hedge_percentile is None else 2,
+            terms=Terms(longest_request_s=config.request_timeout_s + _RECORDED_WITHIN_S),
+        )
+    )
+
+
 @asynccontextmanager
 async def open_fold(environment: Environment) -> AsyncGenerator[FoldInstance]:
     """Open the stores and run the folder for as long as the instance lives."""
     config = load_config(environment)
     async with open_stores(environment) as stores:
         folder = Folder(
-            budgets=[config.counted],
+            budgets=[config.budget],
             ledger=stores.ledger,
             counters=stores.counters,
             gate=stores.gate,

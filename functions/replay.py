@@ -68,7 +68,7 @@ async def main(arguments: Sequence[str]) -> int:
         environment = bootstrap.read_environment()
         config = bootstrap.load_config(environment)
         async with bootstrap.open_stores(environment, must_exist=True) as stores:
-            return await compare(stores.ledger, stores.counters, [config.counted], repair=repair)
+            return await compare(stores.ledger, stores.counters, [config.budget], repair=repair)
     except (ConfigError, StoreUnavailable, UndecodableEvent) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -67,6 +67,9 @@ def budget(*, max_budget: float = 10, thresholds: tuple[int, ...] = (50, 80, 95,
     return Budget(budget_id="global", max_budget=nano_usd(max_budget), duration=duration, thresholds=thresholds)
 
 
+UNCAPPED = Budget(budget_id="global", max_budget=None, duration="1d")
+
+
 def threshold_crossed(percent: int = 80) -> ThresholdCrossed:
     """An alert of the global budget of $10."""
     return ThresholdCrossed(

@@ -23,7 +23,7 @@ def may_use_model(models: Sequence[str], alias: str, deployments: Mapping[str, S
 
     One with a `*` stands for every alias that it fits, and for those whose deployments' `provider/model` it fits.
     """
-    return not models or any(_covers(entry, alias, deployments.get(alias, ())) for entry in models)
+    return not models or any(covers(entry, alias, deployments.get(alias, ())) for entry in models)
 
 
 def usable_models(models: Sequence[str], deployments: Mapping[str, Sequence[Deployment]]) -> list[str]:
@@ -40,7 +40,8 @@ def may_use_route(allowed_routes: Sequence[str], path: str) -> bool:
     return not allowed_routes or any(_leads_to(route, path) for route in allowed_routes)
 
 
-def _covers(entry: str, alias: str, group: Sequence[Deployment]) -> bool:
+def covers(entry: str, alias: str, group: Sequence[Deployment] = ()) -> bool:
+    """Say whether an entry of a list of models stands for an alias, whose deployments are its `group`."""
     if entry == alias or entry in _ALL_MODELS:
         return True
     return _fits(entry, alias) or (bool(group) and all(_fits(entry, deployment.name) for deployment in group))

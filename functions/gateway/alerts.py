@@ -26,16 +26,17 @@ def alert_payload(alert: ThresholdCrossed) -> dict[str, Any]:
         "budget_id": alert.budget_id,
         "threshold_percent": alert.percent,
         "window": alert.window,
-        "budget_reset_at": alert.window_ends_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "budget_reset_at": alert.window_ends_at and alert.window_ends_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "time": alert.time.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
 
 def _message(alert: ThresholdCrossed) -> str:
     """Say it in one line, without characters that Markdown would take for its own."""
-    reset_at = alert.window_ends_at.strftime("%Y-%m-%d %H:%M UTC")
+    reset_at = alert.window_ends_at and alert.window_ends_at.strftime("%Y-%m-%d %H:%M UTC")
     reached = f"{alert.percent} % of the {alert.budget_id} budget is reached"
     spent = f"${usd(alert.spent):.2f} of ${usd(alert.max_budget):.2f} is spent"
     if alert.percent >= 100:
-        return f"Budget crossed: {reached}, {spent}. Requests are refused until {reset_at}."
-    return f"Budget alert: {reached}, {spent}. The next window begins at {reset_at}."
+        until = f"Requests are refused until {reset_at}." if reset_at else "Requests are refused until it is raised."
+        return f"Budget crossed: {reached}, {spent}. {until}"
+    return f"Budget alert: {reached}, {spent}." + (f" The next window begins at {reset_at}." if reset_at else "")

@@ -7,14 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from events.allowance import Allowance, allowance_id
+from events.allowance import Allowance, allowance_id, uncapped
 from events.budget import Budget
 from events.money import NOTHING, NanoUsd
-from events.spend import Scopes
 from events.window import Window
-from functions.gateway.admission import NOBODY
 from functions.gateway.errors import BudgetExceeded, StoreUnavailable
-from functions.gateway.ports import Counters, Deployment, Gate, Grant, Request
+from functions.gateway.ports import NO_LIMITS, Counters, Deployment, Gate, Grant, Limits, Request
 from functions.gateway.purses import Open, Pace, Purse, allowance_size
 from functions.gateway.worst_case import WorstCase, worst_case
 
@@ -96,7 +94,12 @@ class Pool:
     @property
     def left(self) -> NanoUsd:
         """What of the budget is not handed out."""
-        return NanoUsd(max(0, self.budget.max_budget - self.admitted))
+        return NanoUsd(max(0, self.limit - self.admitted))
+
+    @property
+    def limit(self) -> NanoUsd:
+        """What may be handed out in all."""
+        return self.budget.max_budget or NOTHING
 
     def is_over(self, now: datetime) -> bool:
         """Say whether nothing will be asked of it any more."""
@@ -185,7 +188,7 @@ class Pool:
         allowance, usable_until = self._unanswered or (self._allowance(size), now + self._terms.lifetime_s)
         self._unanswered = (allowance, usable_until)  # until there is an answer, the same one is asked for
         async with asyncio.timeout(_GATE_WITHIN_S):
-            grant = await self._gate.take(allowance, limit=self.budget.max_budget)
+            grant = await self._gate.take(allowance, limit=self.limit)
         self._unanswered = None
         self.admitted = grant.admitted
         if grant.granted:
@@ -251,16 +254,18 @@ class Pool:
 
 
 class AllowanceHold:
-    """`Hold` on an allowance of each budget that applies."""
+    """`Hold` on an allowance of each budget that applies; in the `uncapped` ones it only counts."""
 
-    def __init__(self, parts: Sequence[tuple[Pool, Open]], cost: NanoUsd, max_tokens: int | None) -> None:
-        self.allowance_ids = tuple(allowance.allowance_id for _, allowance in parts)
+    def __init__(
+        self, parts: Sequence[tuple[Pool, Open]], cost: NanoUsd, max_tokens: int | None, uncapped: Sequence[str] = ()
+    ) -> None:
+        self.allowance_ids = (*(allowance.allowance_id for _, allowance in parts), *uncapped)
         self.max_tokens = max_tokens
         self._parts = parts
         self._cost = cost
         self._is_over = False
 
-    def settle(self, cost: NanoUsd) -> None:
+    def settle(self, cost: NanoUsd, tokens: int) -> None:
         """Make it exact; whatever is said later is not heard."""
         self._end(cost, is_spent=True)
 
@@ -278,13 +283,12 @@ class AllowanceHold:
 class AllowanceAdmission:
     """`Admission` by allowances. Made by `open_admission`, which gives back what is not needed any more.
 
-    `applying` says which budgets a request needs, the widest first; `attempts_at_once`, how many of its attempts may
-    run beside each other.
+    Every request needs the global `budget`. `attempts_at_once`: how many of its attempts may run beside each other.
     """
 
     def __init__(
         self,
-        applying: Callable[[Request, Scopes], Sequence[Budget]],
+        budget: Budget,
         gate: Gate,
         counters: Counters,
         tasks: asyncio.TaskGroup,
@@ -296,7 +300,7 @@ class AllowanceAdmission:
         attempts_at_once: int = 1,
         terms: Terms | None = None,
     ) -> None:
-        self._applying = applying
+        self._budget = budget
         self._gate = gate
         self._counters = counters
         self._tasks = tasks
@@ -311,16 +315,20 @@ class AllowanceAdmission:
 
     @asynccontextmanager
     async def hold(
-        self, request: Request, chain: Sequence[Deployment], scopes: Scopes = NOBODY
+        self, request: Request, chain: Sequence[Deployment], limits: Limits = NO_LIMITS
     ) -> AsyncGenerator[AllowanceHold]:
         """Set the request's worst case aside in every budget that applies, or in none.
 
         Raises `BudgetExceeded`, or `StoreUnavailable` where that can't be known.
         """
-        pools = [self._pool(budget) for budget in self._applying(request, scopes)]
-        hold = AllowanceHold((), NOTHING, None)
+        budgets = (self._budget, *limits.budgets)
+        pools = [self._pool(budget) for budget in budgets if budget.max_budget is not None]
+        now = self._now()
+        uncapped_ids = [uncapped(b.counter(b.window(now))) for b in limits.budgets if b.max_budget is None]
+        hold = AllowanceHold((), NOTHING, None, uncapped_ids)
         if pools:
-            hold = await self._held(pools, worst_case(request, chain, times=self._attempts_at_once))
+            worst = worst_case(request, chain, times=self._attempts_at_once)
+            hold = await self._held(pools, worst, uncapped_ids)
         try:
             yield hold
         finally:
@@ -331,7 +339,7 @@ class AllowanceAdmission:
         while True:
             await asyncio.sleep(1)
             for pool in list(self._pools.values()):
-                is_scarce = pool.left < pool.budget.max_budget // 16
+                is_scarce = pool.left < pool.limit // 16
                 await pool.give_back(idle_s=1 if is_scarce else self._terms.idle_s)
                 if pool.is_over(self._now()):
                     del self._pools[pool.counter]
@@ -368,7 +376,7 @@ class AllowanceAdmission:
         self._current[budget.budget_id] = known
         return known
 
-    async def _held(self, pools: Sequence[Pool], worst: WorstCase) -> AllowanceHold:
+    async def _held(self, pools: Sequence[Pool], worst: WorstCase, uncapped_ids: Sequence[str]) -> AllowanceHold:
         """Hold the worst case; where a budget can't cover it, that of an answer as long as it can."""
         until, max_tokens = self._clock() + self._terms.patience_s, worst.max_tokens
         while True:
@@ -382,7 +390,7 @@ class AllowanceAdmission:
                     raise self._exceeded(short.pool) from None
                 max_tokens = affordable
             else:
-                return AllowanceHold(parts, cost, max_tokens if max_tokens < worst.max_tokens else None)
+                return AllowanceHold(parts, cost, max_tokens if max_tokens < worst.max_tokens else None, uncapped_ids)
 
     async def _in_all(self, pools: Sequence[Pool], cost: NanoUsd, until: float) -> list[tuple[Pool, Open]]:
         """Hold in each, the narrowest first: who waits for the widest keeps nobody waiting there."""
@@ -399,7 +407,7 @@ class AllowanceAdmission:
         return BudgetExceeded(
             pool.budget.budget_id,
             spent=pool.admitted,
-            max_budget=pool.budget.max_budget,
+            max_budget=pool.limit,
             ends_at=pool.window.ends_at,
             retry_after_s=int((pool.window.ends_at - self._now()).total_seconds()),
             status=self._exceeded_status,

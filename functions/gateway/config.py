@@ -9,10 +9,11 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from events.budget import Budget
-from events.money import NOTHING, nano_usd
+from events.money import nano_usd
 from functions.gateway.catalog import Catalog, Model
 from functions.gateway.configured_chains import chains_of, faults_of_chains
 from functions.gateway.known_models import UnknownModel, known_model
+from functions.gateway.limits import NO_DEFAULTS, Defaults
 from functions.gateway.policy import RoutingPolicy
 from functions.gateway.ports import Deployment
 from functions.gateway.settings import (
@@ -29,7 +30,6 @@ from functions.gateway.settings import (
 from functions.gateway.timeouts import timeouts_of
 
 GLOBAL_BUDGET = "global"
-_UNCAPPED = Budget(budget_id=GLOBAL_BUDGET, max_budget=NOTHING, duration="1d")
 
 _COOLDOWN_S = 5
 _NUM_RETRIES = 2
@@ -59,8 +59,8 @@ class Config:
     deployments: Mapping[str, tuple[Deployment, ...]]  # by alias, in the file's order
     routing: RoutingPolicy
     drop_params: bool
-    budget: Budget | None
-    counted: Budget = _UNCAPPED  # what the spend is counted by: the budget, or its window without a limit
+    budget: Budget  # of all together
+    defaults: Defaults = NO_DEFAULTS
     budget_exceeded_status: int
     master_key: str | None = field(repr=False)
     max_request_bytes: int
@@ -92,7 +92,7 @@ def parse_config(
         routing=_routing(file, deployments),
         drop_params=file.litellm_settings.drop_params,
         budget=_budget(file),
-        counted=_budget(file) or replace(_UNCAPPED, duration=file.litellm_settings.budget_duration),
+        defaults=Defaults(thresholds=file.general_settings.budget_alert_thresholds),
         budget_exceeded_status=file.litellm_settings.budget_exceeded_status_code,
         master_key=file.general_settings.master_key,
         max_request_bytes=int(file.general_settings.max_request_size_mb * 1024 * 1024),
@@ -283,13 +283,11 @@ def _routing(file: GatewayFile, names: Collection[str]) -> RoutingPolicy:
     )
 
 
-def _budget(file: GatewayFile) -> Budget | None:
+def _budget(file: GatewayFile) -> Budget:
     settings = file.litellm_settings
-    if settings.max_budget is None:
-        return None
     return Budget(
         budget_id=GLOBAL_BUDGET,
-        max_budget=nano_usd(settings.max_budget),
+        max_budget=None if settings.max_budget is None else nano_usd(settings.max_budget),
         duration=settings.budget_duration,
         thresholds=file.general_settings.budget_alert_thresholds,
     )

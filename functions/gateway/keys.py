@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from events.accounts import Team, User
 from events.keys import Key
 from events.spend import Scopes
 from functions.gateway.access import may_use_route
@@ -17,6 +18,7 @@ from functions.gateway.errors import (
     NotAuthenticated,
     RouteNotAllowed,
 )
+from functions.gateway.limits import Parties
 from functions.gateway.ports import Keys
 from functions.gateway.remembered_keys import RememberedKeys
 
@@ -33,6 +35,8 @@ class Identity:
     kind: Literal["master", "virtual", "anyone"]
     key_hash: str | None = None
     key: Key | None = None
+    user: User | None = None  # whose key it is
+    team: Team | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -44,12 +48,16 @@ class Identity:
         """Who did it, as the ledger says it."""
         return MASTER if self.kind == "master" else self.key_hash or self.kind
 
-    def scopes(self, user: str | None) -> Scopes:
-        """Say whom spend is counted for; `user` is the request's own, which holds where the key is nobody's."""
+    def scopes(self, end_user: str | None) -> Scopes:
+        """Say whom spend is counted for; `end_user` is whom the request names."""
         if self.key is None:
-            return Scopes(key_hash=self.key_hash, user=user)
+            return Scopes(key_hash=self.key_hash, end_user=end_user)
         key = self.key
-        return Scopes(key_hash=key.key_id, user=key.user_id or user, team=key.team_id, tags=tags_of(key))
+        return Scopes(key_hash=key.key_id, user=key.user_id, team=key.team_id, end_user=end_user, tags=tags_of(key))
+
+    def parties(self, end_user: str | None) -> Parties:
+        """Say whose limits hold."""
+        return Parties(key=self.key, user=self.user, team=self.team, end_user=end_user)
 
     def check_operator(self) -> None:
         """Refuse a virtual key. Raises `MasterKeyRequired`."""

@@ -24,6 +24,7 @@ from functions.gateway.errors import (
 )
 from functions.gateway.headers import answer_headers
 from functions.gateway.health import Fleet
+from functions.gateway.limits import limits_of
 from functions.gateway.ports import (
     SPEND_EVENTS,
     Admission,
@@ -33,6 +34,7 @@ from functions.gateway.ports import (
     Embedder,
     EmbeddingRequest,
     Hold,
+    Limits,
     Request,
     Upstream,
 )
@@ -105,7 +107,7 @@ class Completions:
     async def answer(self, request: ChatRequest, caller: Caller) -> RenderedAnswer:
         """Answer whole. The spend event is acknowledged when this returns. Raises `GatewayError`."""
         run, chain, plan = self._begin(request, caller)
-        async with self._admission.hold(request, list(chain.deployments()), caller.scopes) as hold:
+        async with self._admission.hold(request, list(chain.deployments()), self._limits(request, caller)) as hold:
             request = _admitted(request, run, hold)
             asking = self._askings.answer(request, has_lenient=plan.has_lenient)
             served = await self._served(run, plan, hold, asking)
@@ -124,7 +126,7 @@ class Completions:
     async def embed(self, request: EmbeddingRequest, caller: Caller) -> RenderedAnswer:
         """Give embeddings. The spend event is acknowledged when this returns. Raises `GatewayError`."""
         run, chain, plan = self._begin(request, caller)
-        async with self._admission.hold(request, list(chain.deployments()), caller.scopes) as hold:
+        async with self._admission.hold(request, list(chain.deployments()), self._limits(request, caller)) as hold:
             run.allowance_ids = hold.allowance_ids
             served = await self._served(run, plan, hold, self._askings.embeddings(request))
             await self._record(run, hold, "completed")
@@ -142,7 +144,7 @@ class Completions:
         event instead. Leaving early stops the upstream and records what was consumed.
         """
         run, chain, plan = self._begin(request, caller)
-        async with self._admission.hold(request, list(chain.deployments()), caller.scopes) as hold:
+        async with self._admission.hold(request, list(chain.deployments()), self._limits(request, caller)) as hold:
             request = _admitted(request, run, hold)
             asking = self._askings.stream(request, has_lenient=plan.has_lenient)
             try:
@@ -170,6 +172,9 @@ class Completions:
         deadline = run.started + min(wish_s, self._config.request_timeout_s)
         plan = Plan(request, chain, self._fleet, policy, now=run.started, deadline=deadline, random=self._random)
         return run, chain, plan
+
+    def _limits(self, request: Request, caller: Caller) -> Limits:
+        return limits_of(caller.parties, request.alias, self._config.defaults)
 
     async def _served(self, run: Run, plan: Plan, hold: Hold, asking: Asking[T]) -> Served[T]:
         """Have somebody of the chain answer; what it cost that nobody did is reported."""
@@ -227,7 +232,7 @@ class Completions:
     async def _record(self, run: Run, hold: Hold, outcome: Outcome) -> None:
         """Have the spend event acknowledged. Raises `StoreUnavailable`; what can't be recorded is logged whole."""
         event = run.conclude(outcome, version=self._config.catalog_version, time=self._now(), clock=self._clock())
-        hold.settle(event.cost)  # recorded or not, it is spent
+        hold.settle(event.cost, run.tokens)  # recorded or not, it is spent
         try:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)
@@ -246,7 +251,7 @@ class Completions:
     async def _report_failure(self, run: Run, hold: Hold) -> None:
         event = run.failed(version=self._config.catalog_version, time=self._now(), clock=self._clock())
         if event.cost:
-            hold.settle(event.cost)
+            hold.settle(event.cost, run.tokens)
         try:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)

@@ -4,14 +4,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
+from events.accounts import Account, AccountEvent, AccountKind
 from events.allowance import Allowance
-from events.budget import BudgetWindow, ThresholdCrossed
+from events.budget import Budget, BudgetWindow, ThresholdCrossed
 from events.codec import Event
 from events.keys import Key, KeyEvent
 from events.money import NanoUsd
-from events.spend import Scopes, Usage
+from events.spend import Usage
 from functions.gateway.catalog import Mode, Model
 
 SPEND_EVENTS = "spend-events"
@@ -354,6 +355,52 @@ class Keys(Protocol):
         ...
 
 
+class AccountChangedMeanwhile(Exception):
+    """Somebody else's change of a user or a team came first; nothing of the commit was written. Read it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountQuery:
+    """Which users or teams to list: those of which all that is given here is so. `offset` of them are passed over."""
+
+    ids: tuple[str, ...] | None = None
+    alias: str | None = None
+    offset: int = 0
+    limit: int = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountPage:
+    """Some of the users or teams that were asked for, the newest first, and how many there are in all."""
+
+    accounts: tuple[Account, ...]
+    total: int
+
+
+class Accounts(Protocol):
+    """Users and teams: what the ledger's events of them come to, written in the same commits as the events."""
+
+    async def get(self, kind: AccountKind, account_id: str) -> Account | None:
+        """Give one as it is, or `None` where there is none. Raises `StoreUnavailable`."""
+        ...
+
+    async def next_version(self, kind: AccountKind, account_id: str) -> int:
+        """Give the next change's version: 1, or more where there is one, or was once. Raises `StoreUnavailable`."""
+        ...
+
+    async def page(self, kind: AccountKind, query: AccountQuery) -> AccountPage:
+        """Give some. Raises `StoreUnavailable`."""
+        ...
+
+    async def commit(self, events: Sequence[AccountEvent]) -> None:
+        """Append the events to the ledger and bring users and teams to what they say, or nothing; each of another one.
+
+        Committing again what is committed already is harmless. Raises `AccountChangedMeanwhile`, `Unstorable`,
+        `StoreUnavailable`.
+        """
+        ...
+
+
 class DeliveredAlerts(Protocol):
     """Which alerts have reached the webhook, so that a repeated delivery is not a repeated message."""
 
@@ -437,6 +484,29 @@ class AlertNotDelivered(Exception):
 # --- admission -------------------------------------------------------------------------------------
 
 
+RateKind = Literal["requests", "tokens", "parallel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """So many requests or tokens a minute, or so many requests at once. `scope` says whose, as a budget's id does."""
+
+    scope: str
+    kind: RateKind
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """All that holds for one request, beside the global budget; the widest come first."""
+
+    budgets: tuple[Budget, ...] = ()
+    rates: tuple[Rate, ...] = ()
+
+
+NO_LIMITS = Limits()
+
+
 class Hold(Protocol):
     """What one request may spend. Whatever isn't settled when it ends was not spent."""
 
@@ -450,14 +520,14 @@ class Hold(Protocol):
         """How many tokens its answer may have, where that is fewer than were asked for."""
         ...
 
-    def settle(self, cost: NanoUsd) -> None:
-        """Say what the request really cost; once, as soon as it is known."""
+    def settle(self, cost: NanoUsd, tokens: int) -> None:
+        """Say what the request really cost, and how many tokens it had; once, as soon as it is known."""
         ...
 
 
 class Admission(Protocol):
     """Decides whether a request may start to spend."""
 
-    def hold(self, request: Request, chain: Sequence[Deployment], scopes: Scopes) -> AbstractAsyncContextManager[Hold]:
+    def hold(self, request: Request, chain: Sequence[Deployment], limits: Limits) -> AbstractAsyncContextManager[Hold]:
         """Set aside what the request may cost on any deployment of its chain. Raises `BudgetExceeded`."""
         ...

@@ -9,6 +9,7 @@ from events.money import NOTHING, NanoUsd
 from events.spend import Attempt, CompletionFailed, Outcome, Scopes, SpendRecorded, Usage
 from functions.gateway.catalog import cost_of
 from functions.gateway.estimates import interrupted_usage
+from functions.gateway.limits import NOBODY, Parties
 from functions.gateway.ports import Answer, Chunk, Deployment, Embeddings, Request
 
 _LONGEST_NAME = 256
@@ -20,11 +21,12 @@ _NO_TEXT = ("tool_calls", "function_call", "refusal", "audio", "images")
 class Caller:
     """Who asks, and how their request is known. `trace_context` is a W3C `traceparent`.
 
-    `models` are all that they may use, or where there is none, everything.
+    `models` are all that they may use, or where there is none, everything; `parties`, whose limits hold.
     """
 
     request_id: str
     scopes: Scopes
+    parties: Parties = NOBODY
     trace_context: str | None = None
     models: tuple[str, ...] = ()
 
@@ -145,6 +147,12 @@ class Run:
     def usage(self) -> Usage:
         """The usage of what the client was given; of a stream that another deployment went on with, of both."""
         return sum((attempt.final_usage for attempt in self._told), Usage())
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens went in and out, of what the client was given."""
+        usage = self.usage
+        return usage.input_tokens + usage.output_tokens
 
     @property
     def usage_details(self) -> dict[str, Any]:

@@ -24,12 +24,13 @@ def call_id_of(scope: Scope) -> str:
     return known
 
 
-def caller_of(request: Request, identity: Identity, user: str | None) -> Caller:
-    """Say who asks. A trace context that is none is left aside, as its standard wants."""
+def caller_of(request: Request, identity: Identity, end_user: str | None) -> Caller:
+    """Say who asks, for whom. A trace context that is none is left aside, as its standard wants."""
     trace_context = request.headers.get("traceparent", "")
     return Caller(
         request_id=call_id_of(request.scope),
-        scopes=identity.scopes(user),
+        scopes=identity.scopes(end_user),
+        parties=identity.parties(end_user),
         trace_context=trace_context if _TRACE_CONTEXT.fullmatch(trace_context) else None,
         models=identity.models,
     )

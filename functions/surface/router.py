@@ -73,12 +73,12 @@ class Surface:
     async def global_spend(self, request: Request) -> Response:
         """`GET /global/spend`: the current window of the global budget, in USD, as folded so far."""
         (await self._authenticated(request)).check_operator()
-        budget = self._config.counted
+        budget = self._config.budget
         window = budget.window(self._now())
         state = await self._counters.read(budget.counter(window))
         return _json({
             "spend": usd(state.spent),
-            "max_budget": None if self._config.budget is None else usd(budget.max_budget),
+            "max_budget": None if budget.max_budget is None else usd(budget.max_budget),
             "budget_duration": budget.duration,
             "window": window.key,
             "budget_reset_at": window.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -8,10 +8,10 @@ from typing import cast
 from events.codec import Event
 from events.keys import Key, KeyEvent
 from events.money import NanoUsd
-from events.spend import Scopes, SpendRecorded
+from events.spend import SpendRecorded
 from functions.gateway.errors import StoreUnavailable
 from functions.gateway.keys import Keyring
-from functions.gateway.ports import Deployment, KeyPage, KeyQuery, Keys, Request
+from functions.gateway.ports import Deployment, KeyPage, KeyQuery, Keys, Limits, Request
 from tests.builders import NOON
 
 
@@ -87,9 +87,9 @@ class OpenAdmission:
 
     @asynccontextmanager
     async def hold(
-        self, request: Request, chain: Sequence[Deployment], scopes: Scopes
+        self, request: Request, chain: Sequence[Deployment], limits: Limits
     ) -> AsyncGenerator["OpenAdmission"]:
         yield self
 
-    def settle(self, cost: NanoUsd) -> None:
+    def settle(self, cost: NanoUsd, tokens: int) -> None:
         self.settled.append(cost)

@@ -13,14 +13,13 @@ import pytest
 from events.allowance import Allowance
 from events.budget import Budget, increments
 from events.money import NanoUsd, nano_usd
-from events.spend import Scopes
 from functions.adapters.embedded.stores import open_embedded
 from functions.adapters.stores import Stores
 from functions.gateway.allowances import AllowanceAdmission, AllowanceHold, Terms, open_admission
 from functions.gateway.errors import BudgetExceeded, StoreUnavailable
-from functions.gateway.ports import Gate, Grant, Request
+from functions.gateway.ports import Gate, Grant, Limits, Request
 from functions.gateway.worst_case import worst_case
-from tests.builders import NOON, TODAY, budget, chat_request, deployment, spend
+from tests.builders import NOON, TODAY, UNCAPPED, budget, chat_request, deployment, spend
 
 ASKED = chat_request(max_tokens=100)
 WORST = worst_case(ASKED, [deployment()]).cost(100)  # about $0.0037, of which $0.001 is for 100 tokens
@@ -86,7 +85,7 @@ class Fleet:
 
     def _admission(self, tasks: asyncio.TaskGroup, terms: Terms) -> AllowanceAdmission:
         return AllowanceAdmission(
-            self._applying,
+            self.budgets[0],
             self.gate,
             self.stores.counters,
             tasks,
@@ -97,19 +96,24 @@ class Fleet:
             terms=terms,
         )
 
-    def _applying(self, request: Request, scopes: Scopes) -> Sequence[Budget]:
-        return self.budgets
+    @property
+    def limit(self) -> int:
+        return self.budgets[0].max_budget or 0
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(budgets=tuple(self.budgets[1:]))
 
     async def record(self, hold: AllowanceHold, cost: int) -> None:
         """What a request does at its end: its event is folded, its hold settled."""
         self.spent += cost
         event = spend(f"e-{next(self.ids)}", cost=cost, allowance_ids=hold.allowance_ids)
-        hold.settle(NanoUsd(cost))
+        hold.settle(NanoUsd(cost), tokens=0)
         await self.stores.ledger.commit([event], increments(self.budgets, [event]))
 
     async def request(self, admission: AllowanceAdmission, cost: int, request: Request = ASKED) -> int | None:
         """One request that costs so much. Gives what its answer's length was lowered to."""
-        async with admission.hold(request, [deployment()]) as hold:
+        async with admission.hold(request, [deployment()], self.limits) as hold:
             await asyncio.sleep(0)
             await self.record(hold, cost)
             return hold.max_tokens
@@ -232,7 +236,7 @@ async def test_a_request_waits_for_what_another_one_may_give_back(fleet: Fleet) 
     fleet.budgets = [of(WORST, 1.5)]
 
     async with fleet.instance(PATIENT) as one, asyncio.timeout(3):
-        async with one.hold(ASKED, [deployment()]) as first:
+        async with one.hold(ASKED, [deployment()], fleet.limits) as first:
             second = asyncio.create_task(fleet.request(one, 3))
             await asyncio.sleep(0.05)
             assert not second.done()
@@ -244,7 +248,7 @@ async def test_a_request_that_ends_without_a_word_was_not_spent(fleet: Fleet) ->
     fleet.budgets = [of(WORST, 1)]
 
     async with fleet.instance() as one:
-        async with one.hold(ASKED, [deployment()]):
+        async with one.hold(ASKED, [deployment()], fleet.limits):
             pass
         await fleet.request(one, 5)
 
@@ -255,7 +259,7 @@ async def test_who_gives_up_waiting_leaves_nothing_held(fleet: Fleet) -> None:
     fleet.budgets = [of(WORST, 1)]
 
     async with fleet.instance(PATIENT) as one:
-        async with one.hold(ASKED, [deployment()]) as first:
+        async with one.hold(ASKED, [deployment()], fleet.limits) as first:
             second = asyncio.create_task(fleet.request(one, 3))
             await asyncio.sleep(0.05)
             second.cancel()
@@ -318,7 +322,7 @@ async def test_a_request_needs_all_budgets_and_holds_in_all_or_in_none(fleet: Fl
 async def test_a_request_is_counted_in_each_of_its_budgets(fleet: Fleet) -> None:
     fleet.budgets = [budget(), replace(budget(), budget_id="team:red"), replace(budget(), budget_id="key:5f")]
 
-    async with fleet.instance() as one, one.hold(ASKED, [deployment()]) as hold:
+    async with fleet.instance() as one, one.hold(ASKED, [deployment()], fleet.limits) as hold:
         await fleet.record(hold, 9)
 
     counters = [f"{one.budget_id}:2026-11-24" for one in fleet.budgets]
@@ -335,7 +339,7 @@ async def test_a_new_window_begins_with_all_of_its_budget(fleet: Fleet) -> None:
 
 
 async def test_without_a_budget_nobody_is_asked(fleet: Fleet) -> None:
-    fleet.budgets = []
+    fleet.budgets = [UNCAPPED]
 
     async with fleet.instance() as one:
         await fleet.request(one, 5)
@@ -353,7 +357,7 @@ async def test_several_instances_use_a_budget_up_and_never_pass_it(fleet: Fleet)
             try:
                 await fleet.request(admission, cost(turn))
             except BudgetExceeded:
-                used.append(fleet.spent / fleet.budgets[0].max_budget)
+                used.append(fleet.spent / fleet.limit)
                 return
 
     async with AsyncExitStack() as stack:
@@ -362,4 +366,4 @@ async def test_several_instances_use_a_budget_up_and_never_pass_it(fleet: Fleet)
         await asyncio.gather(*clients)
 
     assert used[0] >= 0.97
-    assert await fleet.admitted() == fleet.spent <= fleet.budgets[0].max_budget
+    assert await fleet.admitted() == fleet.spent <= fleet.limit

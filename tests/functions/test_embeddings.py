@@ -103,7 +103,7 @@ async def test_embeddings_are_billed_like_the_rest(gateway: Gateway) -> None:
     answer = await gateway.post(model="small", input="x" * 400, user="ada")
 
     spend = gateway.bus.spend
-    assert (spend.alias, spend.upstream_model, spend.scopes.user) == ("small", "text-embedding-3-small", "ada")
+    assert (spend.alias, spend.upstream_model, spend.scopes.end_user) == ("small", "text-embedding-3-small", "ada")
     assert (spend.usage.input_tokens, spend.usage.output_tokens, spend.cost) == (100, 0, 100 * 20)
     assert not spend.usage_is_estimated
     assert answer.headers["x-litellm-response-cost"] == "0.000002000"

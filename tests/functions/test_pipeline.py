@@ -20,7 +20,7 @@ from functions.gateway.policy import RoutingPolicy
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment, Wishes
 from functions.gateway.run import Caller
 from functions.surface.chat import ChatEndpoint
-from tests.builders import NOON, answer, chat_request, chunk, deployment
+from tests.builders import NOON, UNCAPPED, answer, chat_request, chunk, deployment
 from tests.functions.stand_ins import HeldBus, OpenAdmission, open_keyring
 
 CALLER = Caller(request_id="call-1", scopes=Scopes(user="ada"))
@@ -100,7 +100,7 @@ class Bench:
             deployments=groups,
             routing=RoutingPolicy(**{"fallbacks": {"claude-sonnet": ("gpt-4o",)}, "num_retries": 0, **policy}),
             drop_params=True,
-            budget=None,
+            budget=UNCAPPED,
             budget_exceeded_status=429,
             master_key=None,
             max_request_bytes=1000,

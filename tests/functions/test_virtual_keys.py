@@ -184,10 +184,11 @@ async def test_a_key_s_spend_is_its_user_s_and_team_s_and_of_its_tags(gateway: G
     assert (scopes.key_hash, scopes.user, scopes.team, scopes.tags) == (hash_of(key), "ada", "core", ("ci", "nightly"))
 
 
-async def test_the_user_of_a_request_holds_where_the_key_is_nobody_s(gateway: Gateway) -> None:
+async def test_the_user_of_a_request_is_an_end_user(gateway: Gateway) -> None:
     await gateway.chat(await gateway.make(), user="somebody")
 
-    assert gateway.bus.spend.scopes.user == "somebody"
+    scopes = gateway.bus.spend.scopes
+    assert (scopes.user, scopes.end_user) == (None, "somebody")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""What a request is held to: the budgets and rate limits of everybody whom it is counted for."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from events.accounts import Team, User
+from events.budget import Budget, budget_id_of
+from events.keys import Key
+from events.money import NanoUsd
+from functions.gateway.access import covers
+from functions.gateway.ports import Limits, Rate, RateKind
+
+_OF_THE_CALENDAR = ("1h", "1d", "1w", "1mo")  # other windows are counted from when somebody was made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What the configuration says of all: at which percentages alerts are due, and what an end user may spend."""
+
+    thresholds: tuple[int, ...] = ()
+    end_user_budget: NanoUsd | None = None
+    end_user_budget_duration: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parties:
+    """Everybody whom a request is counted for. `end_user` is whom it names itself."""
+
+    key: Key | None = None
+    user: User | None = None
+    team: Team | None = None
+    end_user: str | None = None
+
+
+NO_DEFAULTS = Defaults()
+NOBODY = Parties()
+
+
+class _Limited(Protocol):
+    @property
+    def max_budget(self) -> NanoUsd | None: ...
+    @property
+    def soft_budget(self) -> NanoUsd | None: ...
+    @property
+    def budget_duration(self) -> str | None: ...
+    @property
+    def rpm_limit(self) -> int | None: ...
+    @property
+    def tpm_limit(self) -> int | None: ...
+    @property
+    def max_parallel_requests(self) -> int | None: ...
+    @property
+    def created_at(self) -> datetime: ...
+
+
+def limits_of(parties: Parties, alias: str, defaults: Defaults) -> Limits:
+    """Say what a request for an alias is held to."""
+    budgets: list[Budget] = []
+    rates: list[Rate] = []
+    for scope, holder in _holders(parties):
+        if holder.max_budget is not None or holder.soft_budget is not None:
+            budgets.append(_budget(scope, holder, defaults.thresholds))
+        rates.extend(_rates(scope, holder))
+    budgets.extend(_end_user_budget(parties.end_user, defaults))
+    if parties.key is not None:
+        budgets.extend(_model_budgets(parties.key, alias, defaults.thresholds))
+    return Limits(budgets=tuple(budgets), rates=tuple(rates))
+
+
+def _holders(parties: Parties) -> Iterator[tuple[str, _Limited]]:
+    if parties.team is not None:
+        yield budget_id_of("team", parties.team.team_id), parties.team
+    if parties.user is not None:
+        yield budget_id_of("user", parties.user.user_id), parties.user
+    if parties.key is not None:
+        yield budget_id_of("key", parties.key.key_id), parties.key
+
+
+def _budget(scope: str, holder: _Limited, thresholds: tuple[int, ...]) -> Budget:
+    return Budget(
+        budget_id=scope,
+        max_budget=holder.max_budget,
+        soft_budget=holder.soft_budget,
+        duration=holder.budget_duration,
+        anchor=_anchor(holder.budget_duration, holder.created_at),
+        thresholds=thresholds,
+    )
+
+
+def _rates(scope: str, holder: _Limited) -> Iterator[Rate]:
+    given: Sequence[tuple[RateKind, int | None]] = (
+        ("requests", holder.rpm_limit),
+        ("tokens", holder.tpm_limit),
+        ("parallel", holder.max_parallel_requests),
+    )
+    for kind, limit in given:
+        if limit is not None:
+            yield Rate(scope=scope, kind=kind, limit=limit)
+
+
+def _end_user_budget(end_user: str | None, defaults: Defaults) -> Iterator[Budget]:
+    if end_user is not None and defaults.end_user_budget is not None:
+        yield Budget(
+            budget_id=budget_id_of("end_user", end_user),
+            max_budget=defaults.end_user_budget,
+            duration=defaults.end_user_budget_duration,
+            thresholds=defaults.thresholds,
+        )
+
+
+def _model_budgets(key: Key, alias: str, thresholds: tuple[int, ...]) -> Iterator[Budget]:
+    for budget in key.model_max_budget:
+        if covers(budget.model, alias):
+            yield Budget(
+                budget_id=budget_id_of("key", key.key_id, budget.model),
+                max_budget=budget.max_budget,
+                duration=budget.budget_duration,
+                anchor=_anchor(budget.budget_duration, key.created_at),
+                thresholds=thresholds,
+            )
+
+
+def _anchor(duration: str | None, created_at: datetime) -> datetime | None:
+    return None if duration is None or duration in _OF_THE_CALENDAR else created_at
