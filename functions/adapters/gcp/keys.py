@@ -1,8 +1,8 @@
 """Virtual keys, in Firestore.
 
-`keys/{key_hash}` holds `{record, created_at, key_hash, key_alias, user_id, team_id}` with the encoded key; one that is
-gone leaves an empty document, and is never a key again. `key_aliases/{hash of the alias}` is empty: that it can be
-created but once is what makes an alias unique, as `events/{event_id}` is what makes one change follow another.
+`keys/{key_hash}` holds `{record, created_at, key_id, key_hash, key_alias, user_id, team_id}` with the encoded key; one
+that is gone leaves an empty document, and is never a key again. `key_aliases/{hash of the alias}` is empty: that it can
+be created but once is what makes an alias unique, as `events/{event_id}` is what makes one change follow another.
 """
 
 # Google's libraries leave parts of their types open.
@@ -119,6 +119,7 @@ def _document(key: Key) -> dict[str, Any]:
     return {
         "record": encode_key(key).decode(),
         "created_at": key.created_at,
+        "key_id": key.key_id,
         **{name: getattr(key, name) for name in _FILTERS},
     }
 
