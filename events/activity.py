@@ -1,9 +1,10 @@
 """Activity: what was asked and spent, added up by UTC day and for good, by whom it was for and who answered."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from operator import add, attrgetter
 from typing import Literal, TypeGuard
 
 from events.money import NOTHING, NanoUsd
@@ -15,6 +16,7 @@ Completion = SpendRecorded | CompletionFailed
 
 ALL_TIME = "all"  # the period that is no day
 NOBODY = ""  # the name in a dimension of what has none there
+_write = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,12 @@ class Sums:
 
     def __add__(self, other: "Sums") -> "Sums":
         """Give what both come to."""
-        return Sums(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+        return sums_of(map(add, self.values, other.values))
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Give all that is summed, in the order of `SUM_NAMES`."""
+        return _values_of(self)
 
     @property
     def tokens(self) -> int:
@@ -41,6 +48,7 @@ class Sums:
 
 SUM_NAMES = tuple(field.name for field in fields(Sums))
 ZERO = Sums()
+_values_of: Callable[[Sums], tuple[int, ...]] = attrgetter(*SUM_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +79,20 @@ class Cell:
     @property
     def name(self) -> str:
         """Write it as one text."""
-        return json.dumps(astuple(self), separators=(",", ":"), ensure_ascii=False)
+        values = (self.key, self.user, self.team, self.end_user, self.alias, self.model, self.provider)
+        return _write(values)
+
+
+def sums_of(values: Iterable[int]) -> Sums:
+    """Read what `Sums.values` gave."""
+    requests, failures, spend, *tokens = values
+    return Sums(requests, failures, NanoUsd(spend), *tokens)
 
 
 def cell_named(name: str) -> Cell:
     """Read what `Cell.name` wrote."""
-    values: list[str] = json.loads(name)
-    return Cell(**dict(zip((field.name for field in fields(Cell)), values, strict=True)))
+    key, user, team, end_user, alias, model, provider = json.loads(name)
+    return Cell(key=key, user=user, team=team, end_user=end_user, alias=alias, model=model, provider=provider)
 
 
 def is_completion(event: object) -> TypeGuard[Completion]:
@@ -87,13 +102,14 @@ def is_completion(event: object) -> TypeGuard[Completion]:
 
 def activity(events: Iterable[object]) -> dict[Slot, Sums]:
     """Add up events, each counted once; in whatever order and portions, the sums of the portions are the whole's."""
-    grown: dict[Slot, Sums] = {}
+    grown: dict[tuple[str, Dimension, str], tuple[int, ...]] = {}  # plain, as a commit of strangers has thousands
     for event in events:
         if is_completion(event):
-            sums = _sums(event)
+            values = _sums(event).values
             for slot in _slots(event):
-                grown[slot] = grown.get(slot, ZERO) + sums
-    return grown
+                known = grown.get(slot)
+                grown[slot] = values if known is None else tuple(map(add, known, values))
+    return {Slot(*slot): sums_of(values) for slot, values in grown.items()}
 
 
 def merged(one: Mapping[Slot, Sums], other: Mapping[Slot, Sums]) -> dict[Slot, Sums]:
@@ -133,15 +149,19 @@ def day_of(time: datetime) -> str:
     return time.astimezone(UTC).date().isoformat()
 
 
-def _slots(event: Completion) -> Iterator[Slot]:
+def _slots(event: Completion) -> Iterator[tuple[str, Dimension, str]]:
     day, cell = day_of(event.time), cell_of(event)
-    yield Slot(day, "cell", cell.name)
+    yield day, "cell", cell.name
     for period in (day, ALL_TIME):
-        yield Slot(period, "total", NOBODY)
-        for dimension in ("key", "user", "team", "end_user", "model", "provider"):
-            yield Slot(period, dimension, getattr(cell, dimension))
+        yield period, "total", NOBODY
+        yield period, "key", cell.key
+        yield period, "user", cell.user
+        yield period, "team", cell.team
+        yield period, "end_user", cell.end_user
+        yield period, "model", cell.model
+        yield period, "provider", cell.provider
         for tag in dict.fromkeys(event.scopes.tags):
-            yield Slot(period, "tag", tag)
+            yield period, "tag", tag
 
 
 def _sums(event: Completion) -> Sums:

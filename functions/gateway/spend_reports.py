@@ -1,7 +1,7 @@
 """What an operator is shown of spend: sums and requests in LiteLLM's shapes, and as lines of a table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -200,6 +200,9 @@ ROW = (
 )  # fmt: skip
 
 
+_USAGE = tuple(field.name for field in fields(Usage))
+
+
 def request_row(event: Completion, key: Key | None, call_type: str) -> dict[str, Any]:
     """Give a request as `/spend/logs` does; `key` is the one that it came with, as it is now."""
     cell = cell_of(event)
@@ -250,7 +253,7 @@ def _metadata(event: Completion, cell: Cell, key: Key | None, usage: Usage) -> d
         "user_api_key_team_id": cell.team or None,
         "outcome": event.outcome if isinstance(event, SpendRecorded) else "failed",
         "attempts": [_attempt(attempt) for attempt in event.attempts],
-        "usage_object": asdict(usage),
+        "usage_object": {name: getattr(usage, name) for name in _USAGE},
         "usage_is_estimated": isinstance(event, SpendRecorded) and event.usage_is_estimated,
         "catalog_version": event.catalog_version,
     }

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -17,10 +16,10 @@ from events.activity import (
     cell_of,
     response_id_of,
     status_of,
+    sums_of,
 )
 from events.codec import decode, decode_key
 from events.keys import Key
-from events.money import NanoUsd
 from functions.adapters.embedded.database import Database
 from functions.gateway.ports import CellQuery, SpendPage, SpendQuery
 
@@ -146,7 +145,7 @@ class SqliteActivity:
 
     async def _read(self, query: str, values: Sequence[Any]) -> list[tuple[Slot, Sums]]:
         rows = await self._database.read(lambda connection: connection.execute(query, values).fetchall())
-        return [(Slot(*row[:3]), _sums(row[3:])) for row in rows]
+        return [(Slot(*row[:3]), sums_of(row[3:])) for row in rows]
 
 
 def _page(connection: sqlite3.Connection, query: SpendQuery) -> tuple[list[bytes], int]:
@@ -191,12 +190,7 @@ def _row(slot: Slot, sums: Sums) -> tuple[Any, ...]:
     if slot.dimension == "cell":
         cell = cell_named(slot.name)
         holders = (cell.key or None, cell.user or None, cell.team or None)
-    return (slot.dimension, slot.period, slot.name, *holders, *astuple(sums))
-
-
-def _sums(values: Sequence[int]) -> Sums:
-    requests, failures, spend, *tokens = values
-    return Sums(requests, failures, NanoUsd(spend), *tokens)
+    return (slot.dimension, slot.period, slot.name, *holders, *sums.values)
 
 
 def _ticks(time: datetime) -> int:

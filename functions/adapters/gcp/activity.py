@@ -34,10 +34,10 @@ from events.activity import (
     cell_of,
     response_id_of,
     status_of,
+    sums_of,
 )
 from events.codec import decode, decode_key
 from events.keys import Key
-from events.money import NanoUsd
 from functions.adapters.gcp.failures import CALL_S, RETRY, store_failures
 from functions.gateway.ports import CellQuery, SpendPage, SpendQuery
 
@@ -203,9 +203,8 @@ def _slot_fields(slot: Slot) -> dict[str, Any]:
 
 def _stored(document: dict[str, Any] | None) -> tuple[Slot, Sums]:
     fields = document or {}
-    values = {name: int(fields.get(name, 0)) for name in SUM_NAMES}
-    spend = NanoUsd(values.pop("spend"))
-    return Slot(fields["period"], fields["dimension"], fields["name"]), Sums(spend=spend, **values)
+    sums = sums_of(int(fields.get(name, 0)) for name in SUM_NAMES)
+    return Slot(fields["period"], fields["dimension"], fields["name"]), sums
 
 
 def _by_id(snapshots: Sequence[Any]) -> dict[str, Key]:
