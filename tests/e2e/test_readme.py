@@ -51,7 +51,18 @@ def run_block(name: str, stack: Stack) -> str:
 
 
 def test_every_example_is_run_by_a_test() -> None:
-    assert set(BLOCKS) == {"curl", "python", "fallback", "all-fail", "budget", "alerts", "refused", "replay", "keys"}
+    assert set(BLOCKS) == {
+        "curl",
+        "python",
+        "fallback",
+        "all-fail",
+        "budget",
+        "alerts",
+        "refused",
+        "replay",
+        "keys",
+        "spend",
+    }
 
 
 def test_the_curl_example_answers(own_stack: Stack) -> None:
@@ -114,6 +125,16 @@ def test_a_key_is_made_and_used_as_the_readme_says(tmp_path: Path) -> None:
         answer = json.loads(run_block("keys", stack))
 
     assert answer["choices"][0]["message"]["content"].endswith("You said: Say hello")
+
+
+def test_what_was_spent_is_seen_as_the_readme_says(own_stack: Stack) -> None:
+    models, report, page, *table = run_block("spend", own_stack).splitlines()
+
+    assert [customer["customer"] for customer in json.loads(report)[0]["customers"]] == ["ada"]
+    assert [model["model"] for model in json.loads(models)] == ["anthropic/claude-sonnet-4-6"]
+    (row,) = json.loads(page)["data"]
+    assert (row["model_group"], row["status"], row["spend"] > 0) == ("claude-sonnet", "success", True)
+    assert [line.partition(",")[0] for line in table] == ["request_id", row["request_id"]]
 
 
 @pytest.mark.parametrize("field", sorted(SETTINGS))
