@@ -267,6 +267,11 @@ class RateHold:
         """How much is left of each limit."""
         return rate_headers([meter.standing for meter, _ in self._parts], self._now()) if self._parts else {}
 
+    @property
+    def windows(self) -> tuple[str, ...]:
+        """What it is counted in."""
+        return tuple(meter.counter for meter, _ in self._parts)
+
     def settle(self, cost: NanoUsd, tokens: int) -> None:
         """Say how many tokens the request had; its place is free. Whatever is said later is not heard."""
         self._end(requests=1, tokens=tokens)
