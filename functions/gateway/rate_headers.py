@@ -1,9 +1,10 @@
 """How a client is told of its rate limits: OpenAI's headers for the one that it will meet first, LiteLLM's for each."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from functions.gateway.errors import RateLimited
@@ -18,8 +19,7 @@ _SHOWN_SCOPES = {"key": "api_key"}
 _MODEL_SCOPE = "model_per_key"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How much of a limit is left, as far as this instance knows, and until when; parallel requests have no end."""
 
     rate: Rate
@@ -30,11 +30,19 @@ class Standing:
 def rate_headers(standings: Sequence[Standing], now: datetime) -> dict[str, str]:
     """Give the headers for all limits that hold for a request."""
     headers: dict[str, str] = {}
-    for kind in ("requests", "tokens"):
-        if of_kind := [standing for standing in standings if standing.rate.kind == kind]:
-            headers.update(_openai(min(of_kind, key=lambda one: (one.remaining, one.rate.limit)), now))
+    first: dict[RateKind, Standing] = {}
     for standing in standings:
-        headers.update(_litellm(standing))
+        rate, remaining = standing.rate, standing.remaining
+        of_limit, of_remaining = _names(rate.scope, rate.kind)
+        headers[of_limit], headers[of_remaining] = str(rate.limit), str(remaining)
+        known = first.get(rate.kind)
+        if known is None or (remaining, rate.limit) < (known.remaining, known.rate.limit):
+            first[rate.kind] = standing
+    first.pop("parallel", None)  # OpenAI has none
+    for kind, standing in first.items():
+        headers[f"x-ratelimit-limit-{kind}"] = str(standing.rate.limit)
+        headers[f"x-ratelimit-remaining-{kind}"] = str(standing.remaining)
+        headers[f"x-ratelimit-reset-{kind}"] = duration(seconds_until(standing.ends_at, now))
     return headers
 
 
@@ -74,14 +82,7 @@ def duration(seconds: int) -> str:
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
-def _openai(standing: Standing, now: datetime) -> Iterator[tuple[str, str]]:
-    kind = standing.rate.kind
-    yield f"x-ratelimit-limit-{kind}", str(standing.rate.limit)
-    yield f"x-ratelimit-remaining-{kind}", str(standing.remaining)
-    yield f"x-ratelimit-reset-{kind}", duration(seconds_until(standing.ends_at, now))
-
-
-def _litellm(standing: Standing) -> Iterator[tuple[str, str]]:
-    label, kind = shown_scope(standing.rate.scope)[0], SHOWN_KINDS[standing.rate.kind]
-    yield f"x-ratelimit-{label}-limit-{kind}", str(standing.rate.limit)
-    yield f"x-ratelimit-{label}-remaining-{kind}", str(standing.remaining)
+@lru_cache(maxsize=4096)
+def _names(scope: str, kind: RateKind) -> tuple[str, str]:
+    label, shown = shown_scope(scope)[0], SHOWN_KINDS[kind]
+    return f"x-ratelimit-{label}-limit-{shown}", f"x-ratelimit-{label}-remaining-{shown}"

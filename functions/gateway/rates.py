@@ -367,8 +367,9 @@ class RateAdmission:
         is_counted = any(rate.kind == "tokens" for rate in rates)
         read, written = (asked_tokens(request.body), answer_tokens(request)) if is_counted else (0, 0)
         asked: list[tuple[Meter, int]] = []
+        now = self._now()
         for rate in rates:
-            meter = self._meter(rate)
+            meter = self._meter(rate, now)
             if rate.kind == "tokens" and read > rate.limit > 0:
                 raise self._refused([meter], meter, read, can_pass=False)
             amount = max(1, min(read + written, rate.limit)) if rate.kind == "tokens" else 1
@@ -394,8 +395,8 @@ class RateAdmission:
         refused.headers |= rate_headers([one.standing for one in meters], now)
         return refused
 
-    def _meter(self, rate: Rate) -> Meter:
-        name, now = (rate.scope, rate.kind), self._now()
+    def _meter(self, rate: Rate, now: datetime) -> Meter:
+        name = (rate.scope, rate.kind)
         known = self._current.get(name)
         if known is None or not known.window.starts_at <= now < known.window.ends_at:
             known = self._current[name] = self._made(rate, now, Pace() if known is None else known.pace)
