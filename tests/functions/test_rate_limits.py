@@ -9,22 +9,37 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai import AsyncOpenAI, RateLimitError
 
 from events.allowance import QUIET, Allowance
 from events.money import NanoUsd
 from functions.adapters.embedded.stores import open_embedded
 from functions.adapters.stores import Stores
+from functions.bootstrap import load_catalog
 from functions.gateway.admission import WholeAdmission
 from functions.gateway.allowances import AllowanceAdmission, Terms
+from functions.gateway.config import Credentials, parse_config
 from functions.gateway.errors import AllModelsFailed, BudgetExceeded, RateLimited, StoreUnavailable
+from functions.gateway.health import Fleet as Deployments
+from functions.gateway.key_administration import KeyAdministration
+from functions.gateway.keys import Keyring
+from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Gate, Grant, Limits, Rate, RateKind, Request
 from functions.gateway.rates import RateAdmission
 from functions.gateway.reconciling import reconcile_unsettled
+from functions.providers.openai import openai_upstream
+from functions.surface.edge import at_edge
+from functions.surface.keys import KeySurface
+from functions.surface.router import Surface, build_router
+from infra.local.sandbox.__main__ import Sandbox, build_app
 from tests.builders import NOON, budget, chat_request, deployment, embedding_request
+from tests.functions.stand_ins import HeldBus
 
 ASKED = chat_request(max_tokens=90)  # about 93 tokens
 HELD = 93
@@ -609,3 +624,95 @@ async def test_an_error_tells_of_the_rates_too(fleet: Fleet) -> None:
 
     assert failed.value.headers["x-ratelimit-remaining-requests"] == "4"
     assert failed.value.headers["x-should-retry"] == "false"
+
+
+# --- over HTTP -------------------------------------------------------------------------------------
+
+MASTER = "sk-master-of-all-keys"
+
+
+@asynccontextmanager
+async def gateway(fleet: Fleet) -> AsyncGenerator[httpx2.AsyncClient]:
+    """A client of one whole instance, with the sandbox behind it."""
+    file = {
+        "model_list": [{"model_name": "gpt-4o", "litellm_params": {"model": "openai/gpt-4o"}}],
+        "general_settings": {"master_key": MASTER},
+    }
+    credentials = {"openai": Credentials(api_key="sk", api_base="http://sandbox/v1")}
+    config = parse_config(file, catalog=load_catalog(), environment={}, credentials=credentials)
+    providers = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=build_app(Sandbox())))
+    async with providers, whole(fleet, max_budget=10) as admission:
+        completions = Completions(
+            config=config,
+            upstreams={"openai": openai_upstream(providers)},
+            embedders={},
+            fleet=Deployments(),
+            admission=admission,
+            bus=HeldBus(),
+            now=fleet.now,
+            clock=lambda: fleet.passed_s,
+            random=lambda: 0.0,
+        )
+        keyring = Keyring(fleet.stores.keys, MASTER, now=fleet.now, clock=lambda: fleet.passed_s)
+        administration = KeyAdministration(
+            fleet.stores.keys, keyring, now=fleet.now, new_key=lambda: f"sk-made-here-{next(fleet.ids):04}"
+        )
+        surface = Surface(config, fleet.stores.counters, keyring, now=fleet.now, is_sandbox=True)
+        app = at_edge(build_router(surface, completions, config, keyring, KeySurface(administration, keyring, config)))
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://gateway") as http:
+            yield http
+
+
+async def made_key(http: httpx2.AsyncClient, **limits: Any) -> str:
+    made = await http.post("/key/generate", json=limits, headers={"authorization": f"Bearer {MASTER}"})
+    return made.json()["key"]
+
+
+async def chat(http: httpx2.AsyncClient, key: str, **fields: Any) -> httpx2.Response:
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Say hello"}], **fields}
+    return await http.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_tells_of_the_limits_and_a_refusal_of_the_one_that_was_met(fleet: Fleet, stream: bool) -> None:
+    async with gateway(fleet) as here, gateway(fleet) as there:
+        key = await made_key(here, rpm_limit=2, max_parallel_requests=1)
+
+        answers = [await chat(http, key, stream=stream) for http in (here, there, here)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert [answer.headers["x-ratelimit-remaining-requests"] for answer in answers] == ["1", "0", "0"]
+    assert answers[0].headers["x-ratelimit-api_key-limit-max_parallel_requests"] == "1"
+    error = answers[2].json()["error"]
+    assert (error["type"], error["code"]) == ("throttling_error", "rate_limit_exceeded")
+    assert answers[2].headers["retry-after"] == "60"
+    assert answers[2].headers["reset_at"] == "2026-11-24 12:01:00 UTC"
+
+
+async def test_the_stock_client_knows_what_it_met(fleet: Fleet) -> None:
+    async with gateway(fleet) as http:
+        key = await made_key(http, model_rpm_limit={"gpt-4o": 0})
+        client = AsyncOpenAI(api_key=key, base_url="http://gateway/v1", http_client=http, max_retries=0)
+
+        with pytest.raises(RateLimitError, match="model_per_key") as refused:
+            await client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "Hello"}])
+
+    assert refused.value.code == "rate_limit_exceeded"
+
+
+async def test_a_changed_limit_holds_with_the_key_s_next_reading(fleet: Fleet) -> None:
+    async with gateway(fleet) as http:
+        key = await made_key(http, rpm_limit=1)
+        assert [(await chat(http, key)).status_code for _ in range(2)] == [200, 429]
+
+        await http.post("/key/update", json={"key": key, "rpm_limit": 2}, headers={"authorization": f"Bearer {MASTER}"})
+
+        assert [(await chat(http, key)).status_code for _ in range(2)] == [200, 429]
+
+
+async def test_the_tokens_of_an_answer_are_counted_as_they_were(fleet: Fleet) -> None:
+    async with gateway(fleet) as http:
+        answer = await chat(http, await made_key(http, tpm_limit=5000))
+
+    left = 5000 - answer.json()["usage"]["total_tokens"]
+    assert answer.headers["x-ratelimit-remaining-tokens"] == str(left)
