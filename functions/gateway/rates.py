@@ -22,7 +22,7 @@ from functions.gateway.shares import (
     is_scarce,
     is_small,
     minute_size,
-    places_size,
+    places_sizes,
 )
 
 _MINUTE = "1m"
@@ -75,7 +75,7 @@ class Meter:
         self._used_at = clock()
         self._waiting = 0
         self._taking: asyncio.Task[Exception | None] | None = None
-        self._unanswered: tuple[Allowance, float] | None = None
+        self._unanswered: dict[Allowance, float] = {}  # asked for, and until when usable
         self._rests: deque[Rest] = deque()
         self._returning: asyncio.Task[None] | None = None
         self._closed_s = _CLOSED_S
@@ -136,7 +136,7 @@ class Meter:
     def tend(self) -> None:
         """Give back what is not used any more. What the gate did not take is given once more."""
         if not self._is_past:
-            if self._unanswered is not None:
+            if self._unanswered:
                 self._start_to_take()  # to find out what was granted
             self._give_back(idle_s=_IDLE_WHERE_SCARCE_S if self._is_scarce else _IDLE_S)
         elif isinstance(self._share, MinuteShare):
@@ -146,7 +146,7 @@ class Meter:
 
     def is_over(self) -> bool:
         """Say whether nothing is left to do, and nobody will ask."""
-        is_idle = self._is_past or (self._clock() - self._used_at >= _FORGOTTEN_S and self._unanswered is None)
+        is_idle = self._is_past or (self._clock() - self._used_at >= _FORGOTTEN_S and not self._unanswered)
         return is_idle and self._share.is_empty and not self._rests and not self._is_at_work
 
     @property
@@ -195,41 +195,47 @@ class Meter:
         return self._taking
 
     async def _take(self) -> Exception | None:
-        """Take one allowance, for all who wait. Never fails: it tells those who wait."""
+        """Take allowances, for all who wait. Never fails: it tells those who wait."""
         try:
             await self.returned()  # what is on its way back counts
-            if not self._waiting and self._unanswered is None:
-                return None
-            now = self._clock()
-            allowance, usable_until = self._unanswered or (self._allowance(now), now + _LIFETIME_S)
-            self._unanswered = (allowance, usable_until)  # until there is an answer, the same one is asked for
+            if not self._unanswered:  # until there is an answer, the same are asked for
+                usable_until = self._clock() + _LIFETIME_S
+                self._unanswered = dict.fromkeys(map(self._allowance, self._sizes()), usable_until)
             async with asyncio.timeout(_GATE_WITHIN_S):
-                grant = await self._gate.take(allowance, limit=NanoUsd(self.rate.limit))
-        except (StoreUnavailable, TimeoutError) as error:
-            return StoreUnavailable(f"The store of the rate limits does not answer ({error}). Try again shortly.")
-        except Exception as error:  # noqa: BLE001 (a worker: who waits raises it)
-            return error
-        self._unanswered = None
-        self._admitted = grant.admitted
+                asked = [self._ask(allowance) for allowance in self._unanswered]
+                answers = await asyncio.gather(*asked, return_exceptions=True)
+        except TimeoutError as error:
+            return _unavailable(error)
+        admitted = [answer for answer in answers if isinstance(answer, int)]
+        self._admitted = max(admitted, default=self._admitted)
+        failure = next((answer for answer in answers if isinstance(answer, Exception)), None)
+        return _unavailable(failure) if isinstance(failure, StoreUnavailable) else failure
+
+    async def _ask(self, allowance: Allowance) -> int:
+        """Take an allowance; gives how much is handed out with it."""
+        grant = await self._gate.take(allowance, limit=NanoUsd(self.rate.limit))
+        usable_until = self._unanswered.pop(allowance)
         if grant.granted:
             self._share.put(allowance.allowance_id, grant.granted, usable_until, self._clock())
-        self._note(is_short=grant.granted < allowance.granted)
-        return None
-
-    def _note(self, *, is_short: bool) -> None:
-        if is_short:
+        if grant.granted < allowance.granted:
             self._closed_until = self._clock() + self._closed_s
             self._closed_s = min(2 * self._closed_s, _LONGEST_CLOSED_S)
         else:
             self._closed_s = _CLOSED_S
+        return grant.admitted
 
-    def _allowance(self, now: float) -> Allowance:
+    def _sizes(self) -> list[int]:
+        """Say how much to ask for, by allowance; nothing where nobody waits any more."""
+        if not self._waiting:
+            return []
         if isinstance(self._share, ParallelShare):
-            size = places_size(self._waiting, self._share.taken, self._left)
-            settled_by = self._now() + timedelta(seconds=_LIFETIME_S + self._longest_request_s)
-        else:
-            size = minute_size(self._waiting, _PACES_AHEAD * self.pace.ahead(now), self._left)
-            settled_by = self.window.ends_at + _LINGER
+            return places_sizes(self._waiting, self._share.taken, self._left)
+        return [minute_size(self._waiting, _PACES_AHEAD * self.pace.ahead(self._clock()), self._left)]
+
+    def _allowance(self, size: int) -> Allowance:
+        used_for_s = _LIFETIME_S + self._longest_request_s
+        is_endless = self.window.is_endless
+        settled_by = self._now() + timedelta(seconds=used_for_s) if is_endless else self.window.ends_at + _LINGER
         name = allowance_id(self.counter, self._new_id())
         return Allowance(allowance_id=name, granted=NanoUsd(size), settled_by=settled_by)
 
@@ -266,11 +272,6 @@ class RateHold:
     def headers(self) -> dict[str, str]:
         """How much is left of each limit."""
         return rate_headers([meter.standing for meter, _ in self._parts], self._now()) if self._parts else {}
-
-    @property
-    def windows(self) -> tuple[str, ...]:
-        """What it is counted in."""
-        return tuple(meter.counter for meter, _ in self._parts)
 
     def settle(self, cost: NanoUsd, tokens: int) -> None:
         """Say how many tokens the request had; its place is free. Whatever is said later is not heard."""
@@ -429,6 +430,11 @@ def answer_tokens(request: Request) -> int:
     body = request.body
     most: int = body.get("max_completion_tokens") or body.get("max_tokens") or _UNLIMITED_ANSWER
     return most * (body.get("n") or 1)
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    reason = str(error) or f"nothing within {_GATE_WITHIN_S:g} s"
+    return StoreUnavailable(f"The store of the rate limits does not answer ({reason}). Try again shortly.")
 
 
 def _counter(rate: Rate, window: Window) -> str:

@@ -6,6 +6,7 @@ from typing import Protocol
 _AHEAD_PART = 16  # of what is left: as much as is taken before anybody asks for it
 _REQUESTS_LEFT = 16  # where only so many more would pass, what is unused is missing elsewhere
 _PLACES_AHEAD_PART = 8  # of the places in use
+_ALLOWANCES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,12 +252,13 @@ def minute_size(waiting: int, ahead: int, left: int) -> int:
 
     Of the latter little where little is left: in the end just what is needed, so that the limit is exact.
     """
-    return waiting + min(ahead, max(0, left) // _AHEAD_PART)
+    return waiting + min(ahead, max(0, left - waiting) // _AHEAD_PART)
 
 
-def places_size(waiting: int, taken: int, left: int) -> int:
-    """Say how many places to ask for together: where few are left one, as an allowance goes back as a whole."""
-    return max(1, min(waiting + taken // _PLACES_AHEAD_PART, left // _AHEAD_PART))
+def places_sizes(waiting: int, taken: int, left: int) -> list[int]:
+    """Say how many places to ask for, by allowance: where few are left of one each, as it goes back as a whole."""
+    size = min(waiting + taken // _PLACES_AHEAD_PART, left // _AHEAD_PART)
+    return [size] if size > 1 else [1] * min(waiting, _ALLOWANCES_AT_ONCE)
 
 
 def is_scarce(left: int, limit: int, each: int) -> bool:
