@@ -1,6 +1,7 @@
 """May this request pass now? Rate limits, answered from allowances of the present minute and of places at once."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +25,8 @@ from functions.gateway.shares import (
     minute_size,
     places_sizes,
 )
+
+_log = logging.getLogger(__name__)
 
 _MINUTE = "1m"
 _UNLIMITED_ANSWER = 1_024  # tokens that are held for an answer that may be as long as it likes
@@ -252,12 +255,19 @@ class Meter:
         """Give the rests to the gate; those that it can't take now, `tend` tries again. Giving twice is harmless."""
         with suppress(StoreUnavailable, TimeoutError):
             while self._rests:
-                rest = self._rests[0]
-                async with asyncio.timeout(_GATE_WITHIN_S):
-                    await self._gate.give_back(rest.allowance_id, NanoUsd(rest.amount))
-                self._admitted -= rest.amount
+                await self._return_one(self._rests[0])
                 if self._rests:
                     self._rests.popleft()
+
+    async def _return_one(self, rest: Rest) -> None:
+        try:
+            async with asyncio.timeout(_GATE_WITHIN_S):
+                await self._gate.give_back(rest.allowance_id, NanoUsd(rest.amount))
+            self._admitted -= rest.amount
+        except (StoreUnavailable, TimeoutError):
+            raise
+        except Exception:  # noqa: BLE001 (a worker: it must not end the others; reconciliation gives it back)
+            _log.exception("the allowance %s could not be given back", rest.allowance_id)
 
 
 class RateHold:

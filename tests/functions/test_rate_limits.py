@@ -49,12 +49,17 @@ MINUTE = "2026-11-24T12:00:00Z"
 
 @dataclass
 class WatchedGate:
-    """A real gate that counts its calls, may be down, and may lose its answers."""
+    """A real gate that counts its calls, may be down, may lose its answers, and may be slow to take back."""
 
     gate: Gate
     calls: int = 0
     is_down: bool = False
     loses: int = 0
+    returns: asyncio.Event = field(default_factory=asyncio.Event)
+    may_return: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.may_return.set()
 
     async def take(self, asked: Allowance, *, limit: NanoUsd) -> Grant:
         self._check()
@@ -66,6 +71,8 @@ class WatchedGate:
 
     async def give_back(self, allowance_id: str, rest: NanoUsd) -> None:
         self._check()
+        self.returns.set()
+        await self.may_return.wait()
         await self.gate.give_back(allowance_id, rest)
 
     async def admitted(self, counter: str) -> NanoUsd:
@@ -343,6 +350,20 @@ async def test_no_more_requests_are_under_way_at_once_than_the_limit_says(fleet:
 async def test_one_request_after_the_other_always_passes(fleet: Fleet) -> None:
     async with fleet.instance() as a, fleet.instance() as b, fleet.instance() as c:
         assert all([await fleet.passes(one, parallel(1)) for one in (a, b, c) * 10])
+
+
+async def test_a_place_that_is_on_its_way_back_is_not_missed(fleet: Fleet) -> None:
+    fleet.gate.may_return.clear()
+
+    async with fleet.instance() as one:
+        first = asyncio.create_task(fleet.request(one, parallel(1)))
+        await fleet.gate.returns.wait()
+        second = asyncio.create_task(fleet.passes(one, parallel(1)))
+        await asyncio.sleep(0.02)
+        fleet.gate.may_return.set()
+
+        assert await second
+        await first
 
 
 async def test_when_everything_is_over_every_place_is_given_back(fleet: Fleet) -> None:
