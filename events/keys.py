@@ -18,6 +18,14 @@ class ModelBudget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLimit:
+    """How many requests or tokens a minute one model may be asked."""
+
+    model: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
     """One virtual key. Of the key itself there is only its hash, hex SHA-256, and its last characters in `key_name`.
 
@@ -46,6 +54,8 @@ class Key:
     rpm_limit: int | None = None
     tpm_limit: int | None = None
     max_parallel_requests: int | None = None
+    model_rpm_limit: tuple[ModelLimit, ...] = ()
+    model_tpm_limit: tuple[ModelLimit, ...] = ()
     created_at: datetime
     created_by: str
     updated_at: datetime

@@ -23,7 +23,8 @@ from starlette.types import ASGIApp
 
 from functions.adapters.config_file import read_config_file
 from functions.adapters.stores import Stores
-from functions.gateway.allowances import AllowanceAdmission, Terms, open_admission
+from functions.gateway.admission import WholeAdmission, open_admission
+from functions.gateway.allowances import AllowanceAdmission, Terms
 from functions.gateway.catalog import Catalog, parse_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
 from functions.gateway.errors import StoreUnavailable
@@ -34,6 +35,7 @@ from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.keys import PREFIX, Keyring
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
+from functions.gateway.rates import RateAdmission
 from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
 from functions.gateway.spend_of_keys import KeySpending
 from functions.surface.keys import KeySurface
@@ -144,20 +146,35 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             task.cancel()
 
 
-def _open_admission(config: Config, stores: Stores) -> AbstractAsyncContextManager[AllowanceAdmission]:
+def _open_admission(config: Config, stores: Stores) -> AbstractAsyncContextManager[WholeAdmission]:
     return open_admission(
-        lambda tasks: AllowanceAdmission(
-            config.budget,
-            stores.gate,
-            stores.counters,
-            tasks,
-            now=_now,
-            clock=_clock(),
-            new_id=lambda: uuid.uuid4().hex,
-            exceeded_status=config.budget_exceeded_status,
-            attempts_at_once=1 if config.routing.hedge_percentile is None else 2,
-            terms=Terms(longest_request_s=config.request_timeout_s + _RECORDED_WITHIN_S),
-        )
+        lambda tasks: WholeAdmission(_rate_admission(config, stores, tasks), _budget_admission(config, stores, tasks))
+    )
+
+
+def _rate_admission(config: Config, stores: Stores, tasks: asyncio.TaskGroup) -> RateAdmission:
+    return RateAdmission(
+        stores.gate,
+        tasks,
+        now=_now,
+        clock=_clock(),
+        new_id=_new_id,
+        longest_request_s=config.request_timeout_s + _RECORDED_WITHIN_S + Terms().patience_s,
+    )
+
+
+def _budget_admission(config: Config, stores: Stores, tasks: asyncio.TaskGroup) -> AllowanceAdmission:
+    return AllowanceAdmission(
+        config.budget,
+        stores.gate,
+        stores.counters,
+        tasks,
+        now=_now,
+        clock=_clock(),
+        new_id=_new_id,
+        exceeded_status=config.budget_exceeded_status,
+        attempts_at_once=1 if config.routing.hedge_percentile is None else 2,
+        terms=Terms(longest_request_s=config.request_timeout_s + _RECORDED_WITHIN_S),
     )
 
 
@@ -356,6 +373,10 @@ def _sandbox(url: str | None) -> dict[str, Credentials] | None:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def _new_key() -> str:

@@ -15,6 +15,7 @@ GatewayError                    has `status`, `code`; its message tells the call
 ├─ KeyNotFound           404
 ├─ KeyConflict           409    other changes came first
 ├─ BudgetExceeded        429    says when the window ends; `x-should-retry: false`
+├─ RateLimited           429    says which limit, and when to ask again
 ├─ AllModelsFailed       503    every attempt: model and status
 ├─ StreamBroken          503    in the band: the stream ended early
 └─ StoreUnavailable      503    the ledger or the bus can't be reached
@@ -212,6 +213,62 @@ class BudgetExceeded(GatewayError):
         self.status = status
         self.headers = {"x-should-retry": "false", "retry-after": str(max(1, retry_after_s))}
         self.details = {"spend": usd(spent), "max_budget": usd(max_budget), "budget_reset_at": until}
+
+
+class RateLimited(GatewayError):
+    """The request is over a limit of requests or tokens a minute, or of requests at once. It has used nothing up.
+
+    `scope` and `name` say whose limit it is. Where a request can never pass, a client has no use for asking again.
+    """
+
+    status = 429
+    type = "throttling_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(
+        self,
+        scope: str,
+        name: str,
+        *,
+        rate_limit_type: str,
+        limit: int,
+        remaining: int,
+        asked: int,
+        ends_at: datetime | None,
+        retry_after_s: int,
+        can_pass: bool,
+    ) -> None:
+        at = ends_at.strftime("%Y-%m-%d %H:%M:%S UTC") if ends_at else None
+        super().__init__(
+            f"Rate limit exceeded for {scope}: {name}. Limit type: {rate_limit_type}. Current limit: {limit}, "
+            f"Remaining: {remaining}. {_advice(limit, asked, at, can_pass=can_pass)}",
+        )
+        self.headers = {"rate_limit_type": rate_limit_type}
+        if can_pass:
+            self.headers["retry-after"] = str(retry_after_s)
+        else:
+            self.headers["x-should-retry"] = "false"
+        if at is not None:
+            self.headers["reset_at"] = at
+        self.details = {
+            "scope": f"{scope}:{name}",
+            "rate_limit_type": rate_limit_type,
+            "limit": limit,
+            "used": max(0, limit - remaining),
+            "reset_at": ends_at.strftime("%Y-%m-%dT%H:%M:%SZ") if ends_at else None,
+        }
+
+
+def _advice(limit: int, asked: int, reset_at: str | None, *, can_pass: bool) -> str:
+    """Say what to do about a limit that a request has met."""
+    if not limit:
+        return "Nothing passes a limit of 0; its operator can raise it."
+    if not can_pass:
+        return f"The request's input alone is about {asked} tokens, so that it never passes. Send less."
+    if reset_at is None:
+        return "There is room again as soon as another request is over."
+    needs = f"This request needs {asked}. " if asked > 1 else ""
+    return f"{needs}Limit resets at: {reset_at}. Ask again then."
 
 
 class AllModelsFailed(GatewayError):

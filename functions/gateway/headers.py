@@ -26,10 +26,12 @@ def answer_headers(
     cost: NanoUsd | None,
     dropped_params: Sequence[str],
     max_tokens: int | None = None,
+    rates: Mapping[str, str] | None = None,
 ) -> Mapping[str, str]:
     """Give an answer's headers; a stream's leave before its cost is known.
 
-    `fallbacks` counts the deployments that failed or were passed over before the one that answered.
+    `fallbacks` counts the deployments that failed or were passed over before the one that answered;
+    `rates` are the headers that tell of rate limits.
     """
     asked = len({attempt.model_id for attempt in attempts})
     headers = {
@@ -47,7 +49,7 @@ def answer_headers(
         headers["x-gateway-dropped-params"] = ",".join(dropped_params)
     if max_tokens is not None:
         headers["x-gateway-max-tokens"] = str(max_tokens)
-    return {name: printable(value) for name, value in headers.items()}
+    return {name: printable(value) for name, value in headers.items()} | dict(rates or {})
 
 
 def printable(value: str) -> str:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, TypeAdapter, V
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from events.keys import ModelBudget
+from events.keys import ModelBudget, ModelLimit
 from events.money import NanoUsd, nano_usd
 from functions.gateway.access import ROUTE_GROUPS
 from functions.gateway.durations import end_of, period
@@ -35,7 +35,7 @@ _SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 _WITHOUT_MEANING_HERE = frozenset({
     "access_group_ids", "agent_id", "aliases", "allowed_cache_controls", "allowed_passthrough_routes",
     "allowed_vector_store_indexes", "auto_rotate", "budget_fallbacks", "budget_id", "budget_limits", "config",
-    "enforced_params", "guardrails", "key_type", "model_rpm_limit", "model_tpm_limit", "object_permission",
+    "enforced_params", "guardrails", "key_type", "object_permission",
     "organization_id", "permissions", "policies", "project_id", "prompts", "rotation_interval", "router_settings",
     "rpm_limit_type", "send_invite_email", "spend", "tpd_limit", "tpm_limit_type",
 })  # fmt: skip
@@ -128,6 +128,10 @@ def _model_budget(model: str, given: Mapping[str, Any]) -> ModelBudget:
     return ModelBudget(model=model, max_budget=limits[0], budget_duration=next(iter(periods), None))
 
 
+def _model_limits(limits: dict[str, int]) -> tuple[ModelLimit, ...]:
+    return tuple(ModelLimit(model=model, limit=limit) for model, limit in limits.items())
+
+
 def _without_what_says_nothing(body: object) -> object:
     if not isinstance(body, dict):
         return body
@@ -148,6 +152,7 @@ _Limit = Annotated[int, Ge(0), Le(2**31 - 1)]
 _Budget = Annotated[float, Ge(0), Le(_LARGEST_BUDGET_USD), AfterValidator(_in_nano_usd)]
 _Duration = Annotated[str, MaxLen(16)]  # which is told where it is wrong
 _Period = Annotated[_Duration, AfterValidator(_budget_period)]
+_ModelLimits = Annotated[dict[_Model, _Limit], MaxLen(100), AfterValidator(_model_limits)]
 _Presented = Annotated[str, MinLen(1), MaxLen(LONGEST_KEY)]
 _OwnKey = Annotated[str, AfterValidator(_like_a_key)]
 
@@ -178,6 +183,8 @@ class _Settings(TypedDict, total=False):
     rpm_limit: _Limit | None
     tpm_limit: _Limit | None
     max_parallel_requests: _Limit | None
+    model_rpm_limit: _ModelLimits | None
+    model_tpm_limit: _ModelLimits | None
 
 
 SETTINGS = frozenset(_Settings.__annotations__)

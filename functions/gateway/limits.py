@@ -7,7 +7,7 @@ from typing import Protocol
 
 from events.accounts import Team, User
 from events.budget import Budget, budget_id_of
-from events.keys import Key
+from events.keys import Key, ModelLimit
 from events.money import NanoUsd
 from functions.gateway.access import covers
 from functions.gateway.ports import Limits, Rate, RateKind
@@ -66,6 +66,7 @@ def limits_of(parties: Parties, alias: str, defaults: Defaults) -> Limits:
     budgets.extend(_end_user_budget(parties.end_user, defaults))
     if parties.key is not None:
         budgets.extend(_model_budgets(parties.key, alias, defaults.thresholds))
+        rates.extend(_model_rates(parties.key, alias))
     return Limits(budgets=tuple(budgets), rates=tuple(rates))
 
 
@@ -120,6 +121,17 @@ def _model_budgets(key: Key, alias: str, thresholds: tuple[int, ...]) -> Iterato
                 anchor=_anchor(budget.budget_duration, key.created_at),
                 thresholds=thresholds,
             )
+
+
+def _model_rates(key: Key, alias: str) -> Iterator[Rate]:
+    given: Sequence[tuple[RateKind, Sequence[ModelLimit]]] = (
+        ("requests", key.model_rpm_limit),
+        ("tokens", key.model_tpm_limit),
+    )
+    for kind, limits in given:
+        for limit in limits:
+            if covers(limit.model, alias):
+                yield Rate(scope=budget_id_of("key", key.key_id, limit.model), kind=kind, limit=limit.limit)
 
 
 def _anchor(duration: str | None, created_at: datetime) -> datetime | None:

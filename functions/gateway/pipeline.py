@@ -121,7 +121,8 @@ class Completions:
             is_legacy=request.offers_functions,
         )
         dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
-        return RenderedAnswer(headers=self._headers(run, plan, served.deployment, dropped, run.cost), body=body)
+        headers = self._headers(run, plan, hold, served.deployment, dropped, run.cost)
+        return RenderedAnswer(headers=headers, body=body)
 
     async def embed(self, request: EmbeddingRequest, caller: Caller) -> RenderedAnswer:
         """Give embeddings. The spend event is acknowledged when this returns. Raises `GatewayError`."""
@@ -134,7 +135,8 @@ class Completions:
         encoding_format: str | None = request.body.get("encoding_format")
         body = render_embeddings(served.answer, run.usage, model=model, encoding_format=encoding_format)
         dropped = self._embedders[served.deployment.provider].dropped_params(request, served.deployment)
-        return RenderedAnswer(headers=self._headers(run, plan, served.deployment, dropped, run.cost), body=body)
+        headers = self._headers(run, plan, hold, served.deployment, dropped, run.cost)
+        return RenderedAnswer(headers=headers, body=body)
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[RenderedStream]:
@@ -155,7 +157,7 @@ class Completions:
             relay = self._relay(request, run, plan, served)
             try:
                 dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
-                headers = self._headers(run, plan, served.deployment, dropped)
+                headers = self._headers(run, plan, hold, served.deployment, dropped)
                 yield RenderedStream(headers=headers, events=self._events(request, run, relay, hold))
             finally:
                 await relay.close()
@@ -260,7 +262,12 @@ class Completions:
 
     @staticmethod
     def _headers(
-        run: Run, plan: Plan, deployment: Deployment, dropped: tuple[str, ...], cost: NanoUsd | None = None
+        run: Run,
+        plan: Plan,
+        hold: Hold,
+        deployment: Deployment,
+        dropped: tuple[str, ...],
+        cost: NanoUsd | None = None,
     ) -> Mapping[str, str]:
         call_id, fallbacks = run.caller.request_id, plan.fallbacks(deployment)
         return answer_headers(
@@ -271,6 +278,7 @@ class Completions:
             cost=cost,
             dropped_params=dropped,
             max_tokens=run.max_tokens,
+            rates=hold.headers,
         )
 
     def _unix_time(self) -> int:

@@ -609,6 +609,11 @@ class Hold(Protocol):
         """How many tokens its answer may have, where that is fewer than were asked for."""
         ...
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the client is told of its rate limits."""
+        ...
+
     def settle(self, cost: NanoUsd, tokens: int) -> None:
         """Say what the request really cost, and how many tokens it had; once, as soon as it is known."""
         ...
@@ -618,5 +623,8 @@ class Admission(Protocol):
     """Decides whether a request may start to spend."""
 
     def hold(self, request: Request, chain: Sequence[Deployment], limits: Limits) -> AbstractAsyncContextManager[Hold]:
-        """Set aside what the request may cost on any deployment of its chain. Raises `BudgetExceeded`."""
+        """Set aside what the request may cost on any deployment of its chain, and count it in its rates.
+
+        Raises `RateLimited`, `BudgetExceeded`.
+        """
         ...

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from events.keys import Key
+from events.keys import Key, ModelLimit
 from events.money import NanoUsd, usd
 from functions.gateway import key_shapes
 from functions.gateway.config import Config
@@ -126,6 +126,8 @@ def row(key: Key) -> dict[str, Any]:
         "rpm_limit": key.rpm_limit,
         "tpm_limit": key.tpm_limit,
         "max_parallel_requests": key.max_parallel_requests,
+        "model_rpm_limit": _model_limits(key.model_rpm_limit),
+        "model_tpm_limit": _model_limits(key.model_tpm_limit),
         "created_at": _time(key.created_at),
         "created_by": key.created_by,
         "updated_at": _time(key.updated_at),
@@ -177,6 +179,10 @@ def _model_budgets(key: Key) -> dict[str, Any]:
         budget.model: {"budget_limit": usd(budget.max_budget), "time_period": budget.budget_duration}
         for budget in key.model_max_budget
     }
+
+
+def _model_limits(limits: tuple[ModelLimit, ...]) -> dict[str, int]:
+    return {limit.model: limit.limit for limit in limits}
 
 
 def _usd(amount: NanoUsd | None) -> float | None:

@@ -84,6 +84,7 @@ class OpenAdmission:
         self.settled: list[int] = []
         self.allowance_ids: tuple[str, ...] = ()
         self.max_tokens: int | None = None
+        self.headers: dict[str, str] = {}
 
     @asynccontextmanager
     async def hold(

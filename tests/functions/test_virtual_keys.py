@@ -359,6 +359,8 @@ async def test_a_key_has_what_it_was_made_with(gateway: Gateway) -> None:
         "rpm_limit": 100,
         "tpm_limit": 10_000,
         "max_parallel_requests": 5,
+        "model_rpm_limit": {"gpt-4o": 10},
+        "model_tpm_limit": {"gpt-4o": 0},
     }
 
     made = (await gateway.post("/key/generate", **fields, duration="30d")).json()

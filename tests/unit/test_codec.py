@@ -23,12 +23,13 @@ from events.keys import (
     KeyUnblocked,
     KeyUpdated,
     ModelBudget,
+    ModelLimit,
     event_id_of,
 )
 from events.money import NanoUsd
 from events.spend import Attempt, CompletionFailed, Scopes, SpendRecorded, Usage
 from events.tick import Ticked
-from tests.builders import NOON, failure, key, spend, threshold_crossed
+from tests.builders import NOON, failure, key, key_created, spend, threshold_crossed
 
 SCHEMAS = Path(__file__).parents[2] / "events" / "schemas"
 TICK = Ticked(event_id="tick", time=NOON)
@@ -59,6 +60,7 @@ _KEYS = st.builds(
     max_budget=st.none() | _COST,
     model_max_budget=_BUDGETS,
     rpm_limit=st.none() | _COUNTS,
+    model_rpm_limit=st.lists(st.builds(ModelLimit, limit=_COUNTS), max_size=2).map(tuple),
     created_at=_TIMES,
     updated_at=_TIMES,
 )
@@ -123,6 +125,10 @@ FULL_KEY = key(
     max_parallel_requests=3,
 )
 
+LIMITED_BY_MODEL = key_created(
+    key(model_rpm_limit=(ModelLimit(model="gpt-4o", limit=1),), model_tpm_limit=(ModelLimit(model="o*", limit=0),))
+)
+
 
 def _key_event(cls: Callable[..., KeyEvent], *states: str) -> KeyEvent:
     given = {"event_id": event_id_of(FULL_KEY.key_id, 1), "time": NOON, "actor": "master"}
@@ -147,7 +153,9 @@ def test_a_key_s_record_is_read_as_it_was_written(key: Key) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [spend(), failure(), threshold_crossed(), TICK, *KEY_EVENTS], ids=lambda event: event.type
+    "event",
+    [spend(), failure(), threshold_crossed(), TICK, *KEY_EVENTS, LIMITED_BY_MODEL],
+    ids=lambda event: event.type,
 )
 def test_an_encoded_event_is_a_cloudevent_that_its_schema_admits(event: Event) -> None:
     envelope = json.loads(encode(event))

@@ -1,0 +1,451 @@
+"""May this request pass now? Rate limits, answered from allowances of the present minute and of places at once."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+
+from events.allowance import Allowance, allowance_id
+from events.money import NanoUsd
+from events.window import ENDLESS, Window, window_at
+from functions.gateway.errors import RateLimited, StoreUnavailable
+from functions.gateway.estimates import asked_tokens
+from functions.gateway.ports import ChatRequest, Gate, Rate, Request
+from functions.gateway.purses import Pace
+from functions.gateway.rate_headers import Standing, rate_headers, refusal
+from functions.gateway.shares import (
+    MinuteShare,
+    ParallelShare,
+    Part,
+    Rest,
+    is_scarce,
+    is_small,
+    minute_size,
+    places_sizes,
+)
+
+_log = logging.getLogger(__name__)
+
+_MINUTE = "1m"
+_UNLIMITED_ANSWER = 1_024  # tokens that are held for an answer that may be as long as it likes
+_LIFETIME_S = 120.0  # how long requests may begin on a place
+_LINGER = timedelta(minutes=1)  # after a minute, until its allowances are found to be nobody's
+_PACES_AHEAD = 4  # seconds, of what is needed in one
+_BUSY_PER_S = 10.0
+_PACE_S = 5.0  # in which a `Pace` fades
+_IDLE_S = 5.0
+_FORGOTTEN_S = 60.0
+_IDLE_WHERE_SCARCE_S = 0.25
+_CLOSED_S = 0.1  # how long it is believed that nothing is left, doubled each time that it is so
+_LONGEST_CLOSED_S = 1.0
+_TEND_S = 0.5
+_GATE_WITHIN_S = 5.0
+_RETURNED_WITHIN_S = 1.0
+_CLOSE_WITHIN_S = 5.0
+
+
+class Meter:
+    """This instance's part of one limit, in one window. One task at a time asks the gate, whoever waits."""
+
+    def __init__(
+        self,
+        rate: Rate,
+        window: Window,
+        pace: Pace,
+        gate: Gate,
+        tasks: asyncio.TaskGroup,
+        *,
+        longest_request_s: float,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self.rate = rate
+        self.window = window
+        self.pace = pace
+        self.counter = _counter(rate, window)
+        self._share = ParallelShare() if window.is_endless else MinuteShare()
+        self._gate = gate
+        self._tasks = tasks
+        self._longest_request_s = longest_request_s
+        self._now = now
+        self._clock = clock
+        self._new_id = new_id
+        self._admitted = 0  # as the gate last said
+        self._each = 1  # what a request needs
+        self._used_at = clock()
+        self._waiting = 0
+        self._taking: asyncio.Task[Exception | None] | None = None
+        self._unanswered: dict[Allowance, float] = {}  # asked for, and until when usable
+        self._rests: deque[Rest] = deque()
+        self._returning: asyncio.Task[None] | None = None
+        self._closed_s = _CLOSED_S
+        self._closed_until = float("-inf")
+
+    @property
+    def standing(self) -> Standing:
+        """How much is left of the limit."""
+        return Standing(self.rate, max(0, self._remaining), self.window.ends_at)
+
+    @property
+    def is_closed(self) -> bool:
+        """Say whether nothing is left, as the gate said a moment ago."""
+        return not self.rate.limit or self._clock() < self._closed_until
+
+    def limit_is(self, rate: Rate) -> None:
+        """Take the limit as a request brings it: it may have been changed."""
+        if rate.limit != self.rate.limit:
+            self.rate = rate
+            self._closed_until = float("-inf")
+
+    def can_hold(self, amount: int) -> bool:
+        """Say whether a request can pass without anybody being asked."""
+        return self._share.can_hold(amount, self._clock()) and self._remaining >= amount
+
+    def hold(self, amount: int) -> Part:
+        """Hold what `can_hold` says that there is."""
+        now = self._used_at = self._clock()
+        self._each = amount
+        self.pace.spent(NanoUsd(amount), now)
+        part = self._share.hold(amount, now)
+        if self.rate.kind == "requests":
+            part.settle(amount)  # it is one, however it goes on
+        return part
+
+    def settle(self, part: Part, amount: int) -> None:
+        """Say how much a request really was. What it leaves goes back where others may need it."""
+        before = self._share.unspent
+        part.settle(amount)
+        if self._share.unspent != before:
+            self._closed_until, self._closed_s = float("-inf"), _CLOSED_S
+            self.give_spare_back()
+
+    async def fetch(self, amount: int) -> Exception | None:
+        """Ask the gate for what a request needs, together with others; gives what went wrong."""
+        self._waiting += amount
+        try:
+            return await asyncio.shield(self._start_to_take())
+        finally:
+            self._waiting -= amount
+
+    def give_spare_back(self) -> None:
+        """Give back at once what is unused where little is left, or what is overdrawn; unless it is needed at once."""
+        is_needed_elsewhere = self._is_scarce and (is_small(self.rate.limit, self._each) or not self._is_busy)
+        if self._share.unspent < 0 or is_needed_elsewhere:
+            self._give_back(idle_s=0)
+
+    def tend(self) -> None:
+        """Give back what is not used any more. What the gate did not take is given once more."""
+        if not self._is_past:
+            if self._unanswered:
+                self._start_to_take()  # to find out what was granted
+            self._give_back(idle_s=_IDLE_WHERE_SCARCE_S if self._is_scarce else _IDLE_S)
+        elif isinstance(self._share, MinuteShare):
+            self._return(self._share.take_out_all())
+            if self._now() >= self.window.ends_at + _LINGER:  # they are found to be nobody's
+                self._rests.clear()
+
+    def is_over(self) -> bool:
+        """Say whether nothing is left to do, and nobody will ask."""
+        is_idle = self._is_past or (self._clock() - self._used_at >= _FORGOTTEN_S and not self._unanswered)
+        return is_idle and self._share.is_empty and not self._rests and not self._is_at_work
+
+    @property
+    def is_returning(self) -> bool:
+        """Say whether something is on its way back."""
+        return self._returning is not None and not self._returning.done()
+
+    async def close(self) -> None:
+        """Give back everything that no request holds."""
+        self._give_back(idle_s=0)
+        await self.returned()
+
+    async def returned(self) -> None:
+        """Wait until what was given back has arrived."""
+        if self._returning is not None:
+            await asyncio.shield(self._returning)
+
+    @property
+    def _left(self) -> int:
+        return self.rate.limit - self._admitted
+
+    @property
+    def _remaining(self) -> int:
+        return self._left + self._share.unspent
+
+    @property
+    def _is_scarce(self) -> bool:
+        return is_scarce(self._left, self.rate.limit, self._each)
+
+    @property
+    def _is_busy(self) -> bool:
+        return self.pace.requests > _BUSY_PER_S * _PACE_S
+
+    @property
+    def _is_past(self) -> bool:
+        return self._now() >= self.window.ends_at
+
+    @property
+    def _is_at_work(self) -> bool:
+        is_taking = self._taking is not None and not self._taking.done()
+        return bool(self._waiting) or is_taking or self.is_returning
+
+    def _start_to_take(self) -> asyncio.Task[Exception | None]:
+        if self._taking is None or self._taking.done():
+            self._taking = self._tasks.create_task(self._take())
+        return self._taking
+
+    async def _take(self) -> Exception | None:
+        """Take allowances, for all who wait. Never fails: it tells those who wait."""
+        try:
+            await self.returned()  # what is on its way back counts
+            if not self._unanswered:  # until there is an answer, the same are asked for
+                usable_until = self._clock() + _LIFETIME_S
+                self._unanswered = dict.fromkeys(map(self._allowance, self._sizes()), usable_until)
+            async with asyncio.timeout(_GATE_WITHIN_S):
+                asked = [self._ask(allowance) for allowance in self._unanswered]
+                answers = await asyncio.gather(*asked, return_exceptions=True)
+        except TimeoutError as error:
+            return _unavailable(error)
+        admitted = [answer for answer in answers if isinstance(answer, int)]
+        self._admitted = max(admitted, default=self._admitted)
+        failure = next((answer for answer in answers if isinstance(answer, Exception)), None)
+        return _unavailable(failure) if isinstance(failure, StoreUnavailable) else failure
+
+    async def _ask(self, allowance: Allowance) -> int:
+        """Take an allowance; gives how much is handed out with it."""
+        grant = await self._gate.take(allowance, limit=NanoUsd(self.rate.limit))
+        usable_until = self._unanswered.pop(allowance)
+        if grant.granted:
+            self._share.put(allowance.allowance_id, grant.granted, usable_until, self._clock())
+        if grant.granted < allowance.granted:
+            self._closed_until = self._clock() + self._closed_s
+            self._closed_s = min(2 * self._closed_s, _LONGEST_CLOSED_S)
+        else:
+            self._closed_s = _CLOSED_S
+        return grant.admitted
+
+    def _sizes(self) -> list[int]:
+        """Say how much to ask for, by allowance; nothing where nobody waits any more."""
+        if not self._waiting:
+            return []
+        if isinstance(self._share, ParallelShare):
+            return places_sizes(self._waiting, self._share.taken, self._left)
+        return [minute_size(self._waiting, _PACES_AHEAD * self.pace.ahead(self._clock()), self._left)]
+
+    def _allowance(self, size: int) -> Allowance:
+        used_for_s = _LIFETIME_S + self._longest_request_s
+        is_endless = self.window.is_endless
+        settled_by = self._now() + timedelta(seconds=used_for_s) if is_endless else self.window.ends_at + _LINGER
+        name = allowance_id(self.counter, self._new_id())
+        return Allowance(allowance_id=name, granted=NanoUsd(size), settled_by=settled_by)
+
+    def _give_back(self, *, idle_s: float) -> None:
+        now = self._clock()
+        self._return(self._share.take_out(now, unused_since=now - idle_s))
+
+    def _return(self, rests: Iterable[Rest]) -> None:
+        self._rests.extend(rests)
+        if self._rests and not self.is_returning:
+            self._returning = self._tasks.create_task(self._return_all())
+
+    async def _return_all(self) -> None:
+        """Give the rests to the gate; those that it can't take now, `tend` tries again. Giving twice is harmless."""
+        with suppress(StoreUnavailable, TimeoutError):
+            while self._rests:
+                await self._return_one(self._rests[0])
+                if self._rests:
+                    self._rests.popleft()
+
+    async def _return_one(self, rest: Rest) -> None:
+        try:
+            async with asyncio.timeout(_GATE_WITHIN_S):
+                await self._gate.give_back(rest.allowance_id, NanoUsd(rest.amount))
+            self._admitted -= rest.amount
+        except (StoreUnavailable, TimeoutError):
+            raise
+        except Exception:  # noqa: BLE001 (a worker: it must not end the others; reconciliation gives it back)
+            _log.exception("the allowance %s could not be given back", rest.allowance_id)
+
+
+class RateHold:
+    """What one request holds of every limit that applies to it."""
+
+    def __init__(self, parts: Sequence[tuple[Meter, Part]], now: Callable[[], datetime]) -> None:
+        self._parts = parts
+        self._now = now
+        self._is_over = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """How much is left of each limit."""
+        return rate_headers([meter.standing for meter, _ in self._parts], self._now()) if self._parts else {}
+
+    def settle(self, cost: NanoUsd, tokens: int) -> None:
+        """Say how many tokens the request had; its place is free. Whatever is said later is not heard."""
+        self._end(requests=1, tokens=tokens)
+
+    def release(self) -> None:
+        """End a request that had no tokens, unless it was settled; it was one all the same."""
+        self._end(requests=1, tokens=0)
+
+    def withdraw(self) -> None:
+        """Have it that there was no request: something else refused it."""
+        self._end(requests=0, tokens=0)
+
+    async def returned(self) -> None:
+        """Wait, for a moment, until what it leaves has arrived, so that the client's next request finds it."""
+        if any(meter.is_returning for meter, _ in self._parts):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RETURNED_WITHIN_S):
+                    await asyncio.gather(*(meter.returned() for meter, _ in self._parts))
+
+    def _end(self, *, requests: int, tokens: int) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        amounts = {"requests": requests, "tokens": tokens, "parallel": 0}
+        for meter, part in self._parts:
+            meter.settle(part, amounts[meter.rate.kind])
+
+
+class RateAdmission:
+    """Lets requests pass as far as their rate limits allow. `longest_request_s`: how long one may be under way."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        tasks: asyncio.TaskGroup,
+        *,
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        longest_request_s: float = 630,
+    ) -> None:
+        self._gate = gate
+        self._tasks = tasks
+        self._now = now
+        self._clock = clock
+        self._new_id = new_id
+        self._longest_request_s = longest_request_s
+        self._meters: dict[str, Meter] = {}  # by counter
+        self._current: dict[tuple[str, str], Meter] = {}  # by scope and kind: that of the present window
+
+    @asynccontextmanager
+    async def hold(self, request: Request, rates: Sequence[Rate]) -> AsyncGenerator[RateHold]:
+        """Hold what a request needs of every limit, or nothing of any; nobody waits for what others may give back.
+
+        Raises `RateLimited`, or `StoreUnavailable` where that can't be known.
+        """
+        if not rates:
+            yield RateHold((), self._now)
+            return
+        asked = self._asked(request, rates)
+        await self._fetch_all(asked)
+        hold = RateHold([(meter, meter.hold(amount)) for meter, amount in asked], self._now)
+        try:
+            yield hold
+        finally:
+            hold.release()
+        await hold.returned()
+
+    async def tend(self) -> None:
+        """Give back what is not needed any more, until cancelled."""
+        while True:
+            await asyncio.sleep(_TEND_S)
+            self.tend_once()
+
+    def tend_once(self) -> None:
+        """Look at all meters."""
+        for counter, meter in list(self._meters.items()):
+            meter.tend()
+            if meter.is_over():
+                del self._meters[counter]
+                name = (meter.rate.scope, meter.rate.kind)
+                if self._current.get(name) is meter:
+                    del self._current[name]
+
+    async def close(self) -> None:
+        """Give back everything that no request holds. A courtesy: what it can't, reconciliation does."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_WITHIN_S):
+                await asyncio.gather(*(meter.close() for meter in self._meters.values()))
+
+    def _asked(self, request: Request, rates: Sequence[Rate]) -> list[tuple[Meter, int]]:
+        """Say what a request needs of each limit. Raises `RateLimited` for one that can never pass."""
+        is_counted = any(rate.kind == "tokens" for rate in rates)
+        read, written = (asked_tokens(request.body), answer_tokens(request)) if is_counted else (0, 0)
+        asked: list[tuple[Meter, int]] = []
+        now = self._now()
+        for rate in rates:
+            meter = self._meter(rate, now)
+            if rate.kind == "tokens" and read > rate.limit > 0:
+                raise self._refused([meter], meter, read, can_pass=False)
+            amount = max(1, min(read + written, rate.limit)) if rate.kind == "tokens" else 1
+            asked.append((meter, amount))
+        return asked
+
+    async def _fetch_all(self, asked: Sequence[tuple[Meter, int]]) -> None:
+        """Return once there is enough of everything, which it is until something else is awaited."""
+        while lacking := [(meter, amount) for meter, amount in asked if not meter.can_hold(amount)]:
+            for meter, amount in lacking:
+                if meter.is_closed:
+                    meters = [one for one, _ in asked]
+                    for one in meters:
+                        one.give_spare_back()
+                    raise self._refused(meters, meter, amount, can_pass=meter.rate.limit > 0)
+            for error in await asyncio.gather(*(meter.fetch(amount) for meter, amount in lacking)):
+                if error is not None:
+                    raise error
+
+    def _refused(self, meters: Sequence[Meter], meter: Meter, amount: int, *, can_pass: bool) -> RateLimited:
+        now = self._now()
+        refused = refusal(meter.standing, amount, now, can_pass=can_pass)
+        refused.headers |= rate_headers([one.standing for one in meters], now)
+        return refused
+
+    def _meter(self, rate: Rate, now: datetime) -> Meter:
+        name = (rate.scope, rate.kind)
+        known = self._current.get(name)
+        if known is None or not known.window.starts_at <= now < known.window.ends_at:
+            known = self._current[name] = self._made(rate, now, Pace() if known is None else known.pace)
+        known.limit_is(rate)
+        return known
+
+    def _made(self, rate: Rate, now: datetime, pace: Pace) -> Meter:
+        window = ENDLESS if rate.kind == "parallel" else window_at(_MINUTE, now)
+        if (known := self._meters.get(_counter(rate, window))) is not None:
+            return known
+        meter = Meter(
+            rate,
+            window,
+            pace,
+            self._gate,
+            self._tasks,
+            longest_request_s=self._longest_request_s,
+            now=self._now,
+            clock=self._clock,
+            new_id=self._new_id,
+        )
+        self._meters[meter.counter] = meter
+        return meter
+
+
+def answer_tokens(request: Request) -> int:
+    """Say how many tokens are held for a request's answers: as it allows, or a modest number."""
+    if not isinstance(request, ChatRequest):
+        return 0
+    body = request.body
+    most: int = body.get("max_completion_tokens") or body.get("max_tokens") or _UNLIMITED_ANSWER
+    return most * (body.get("n") or 1)
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    reason = str(error) or f"nothing within {_GATE_WITHIN_S:g} s"
+    return StoreUnavailable(f"The store of the rate limits does not answer ({reason}). Try again shortly.")
+
+
+def _counter(rate: Rate, window: Window) -> str:
+    return f"{rate.kind}:{rate.scope}:{window.key}"
