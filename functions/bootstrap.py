@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from functions.adapters.config_file import read_config_file
 from functions.adapters.stores import Stores
+from functions.gateway.account_administration import AccountAdministration
 from functions.gateway.allowances import AllowanceAdmission, Terms, open_admission
 from functions.gateway.catalog import Catalog, parse_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
@@ -35,6 +36,7 @@ from functions.gateway.keys import PREFIX, Keyring
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
 from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
+from functions.surface.accounts import AccountSurface
 from functions.surface.keys import KeySurface
 from functions.surface.router import Surface, build_gateway, build_router
 
@@ -127,15 +129,19 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             random=random.random,
             notice_request=hints.notice_request,
         )
-        keyring = Keyring(stores.keys, config.master_key, now=_now, clock=_clock())
+        keyring = Keyring(stores.keys, stores.accounts, config.master_key, now=_now, clock=_clock())
         administration = KeyAdministration(stores.keys, keyring, now=_now, new_key=_new_key)
         keys = KeySurface(administration, keyring, config)
+        account_administration = AccountAdministration(
+            stores.accounts, administration, keyring, now=_now, new_id=lambda: str(uuid.uuid4())
+        )
+        accounts = AccountSurface(account_administration, keyring, config)
         surface = Surface(config, stores.counters, keyring, now=_now, is_sandbox=config.is_sandbox)
         beside_requests = [
             tasks.create_task(_warm_up(config, providers.upstreams)),
             tasks.create_task(hints.exchange(fleet)),
         ]
-        yield CompletionInstance(router=build_router(surface, completions, config, keyring, keys))
+        yield CompletionInstance(router=build_router(surface, completions, config, keyring, keys, accounts))
         for task in beside_requests:
             task.cancel()
 

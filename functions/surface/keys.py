@@ -13,8 +13,9 @@ from functions.gateway import key_shapes
 from functions.gateway.config import Config
 from functions.gateway.exact_json import write_json
 from functions.gateway.key_administration import KeyAdministration, ShownKey
-from functions.gateway.keys import Keyring
+from functions.gateway.keys import Keyring, hash_key
 from functions.gateway.ports import KeyPage, KeyQuery
+from functions.surface.caller import operator_of
 from functions.surface.edge import json_response
 from functions.surface.reading import read_json
 
@@ -37,9 +38,16 @@ class KeySurface:
         return _json(shown(await self._administration.generate(asked, actor)))
 
     async def info(self, request: Request) -> Response:
-        """`GET /key/info`."""
-        await self._operator(request)
-        presented: str = key_shapes.read_info(request.query_params)["key"]
+        """`GET /key/info`: of any key with the master key, and of itself with another."""
+        identity = await self._keyring.authenticate(request.headers, request.scope["path"])
+        if identity.kind != "virtual":
+            identity.check_master()
+        asked = key_shapes.read_info(request.query_params)
+        if identity.kind == "virtual":
+            asked = {"key": identity.key_hash} | asked
+        presented = key_shapes.named_key(asked)
+        if identity.key_hash not in (presented, hash_key(presented)):
+            identity.check_operator()
         return _json({"key": presented, "info": row(await self._administration.find(presented))})
 
     async def update(self, request: Request) -> Response:
@@ -85,10 +93,7 @@ class KeySurface:
         return _json(row(await self._administration.block(presented, actor, is_blocked=is_blocked)))
 
     async def _operator(self, request: Request) -> str:
-        """Give the name of who asks, for the ledger. Raises `MasterKeyRequired`, `NotAuthenticated`."""
-        identity = await self._keyring.authenticate(request.headers, request.scope["path"])
-        identity.check_master()
-        return identity.actor
+        return await operator_of(request, self._keyring)
 
     async def _body(self, request: Request) -> bytes:
         return await read_json(request, limit_bytes=self._limit_bytes)
@@ -107,17 +112,17 @@ def row(key: Key) -> dict[str, Any]:
         "tags": key.tags,
         "metadata": key.metadata,
         "blocked": key.blocked,
-        "expires": _time(key.expires_at),
-        "max_budget": _usd(key.max_budget),
-        "soft_budget": _usd(key.soft_budget),
+        "expires": time_or_none(key.expires_at),
+        "max_budget": usd_or_none(key.max_budget),
+        "soft_budget": usd_or_none(key.soft_budget),
         "budget_duration": key.budget_duration,
         "model_max_budget": _model_budgets(key),
         "rpm_limit": key.rpm_limit,
         "tpm_limit": key.tpm_limit,
         "max_parallel_requests": key.max_parallel_requests,
-        "created_at": _time(key.created_at),
+        "created_at": time_or_none(key.created_at),
         "created_by": key.created_by,
-        "updated_at": _time(key.updated_at),
+        "updated_at": time_or_none(key.updated_at),
         "updated_by": key.updated_by,
     }
 
@@ -159,11 +164,13 @@ def _model_budgets(key: Key) -> dict[str, Any]:
     }
 
 
-def _usd(amount: NanoUsd | None) -> float | None:
+def usd_or_none(amount: NanoUsd | None) -> float | None:
+    """Give an amount in USD."""
     return None if amount is None else usd(amount)
 
 
-def _time(time: datetime | None) -> str | None:
+def time_or_none(time: datetime | None) -> str | None:
+    """Give a time as it is shown."""
     return None if time is None else time.isoformat().replace("+00:00", "Z")
 
 

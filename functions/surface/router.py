@@ -19,6 +19,7 @@ from functions.gateway.keys import Identity, Keyring
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Counters
 from functions.surface import models
+from functions.surface.accounts import AccountSurface, account_paths
 from functions.surface.chat import ChatEndpoint
 from functions.surface.edge import at_edge, json_response
 from functions.surface.embeddings import EmbeddingEndpoint
@@ -106,7 +107,12 @@ async def liveliness(request: Request) -> Response:
 
 
 def build_router(
-    surface: Surface, completions: Completions, config: Config, keyring: Keyring, keys: KeySurface
+    surface: Surface,
+    completions: Completions,
+    config: Config,
+    keyring: Keyring,
+    keys: KeySurface,
+    accounts: AccountSurface,
 ) -> ASGIApp:
     """Put every endpoint that needs an instance on its paths; `build_gateway` answers for its errors."""
     return Router(
@@ -120,6 +126,7 @@ def build_router(
             *_on(("/health/readiness",), surface.readiness),
             *_on(("/global/spend",), surface.global_spend),
             *(Route(path, answer, methods=[method]) for path, (answer, method) in key_paths(keys).items()),
+            *(Route(path, answer, methods=[method]) for path, (answer, method) in account_paths(accounts).items()),
         ],
         redirect_slashes=False,
     )

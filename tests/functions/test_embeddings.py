@@ -11,6 +11,7 @@ from openai import AsyncOpenAI
 
 from events.spend import CompletionFailed
 from functions.bootstrap import load_catalog
+from functions.gateway.account_administration import AccountAdministration
 from functions.gateway.config import Credentials, parse_config
 from functions.gateway.health import Fleet
 from functions.gateway.key_administration import KeyAdministration
@@ -18,6 +19,7 @@ from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Counters
 from functions.providers.google import google_embedder, google_upstream
 from functions.providers.openai import openai_embedder, openai_upstream
+from functions.surface.accounts import AccountSurface
 from functions.surface.edge import at_edge
 from functions.surface.keys import KeySurface
 from functions.surface.router import Surface, build_router
@@ -69,7 +71,8 @@ async def gateway() -> AsyncGenerator[Gateway]:
         keyring = open_keyring()
         surface = Surface(config, cast("Counters", None), keyring, now=_noon, is_sandbox=True)
         keys = KeySurface(cast("KeyAdministration", None), keyring, config)
-        router = build_router(surface, completions, config, keyring, keys)
+        accounts = AccountSurface(cast("AccountAdministration", None), keyring, config)
+        router = build_router(surface, completions, config, keyring, keys, accounts)
         app = httpx2.ASGITransport(app=at_edge(router))
         http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))
         yield Gateway(http, sandbox, bus)

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from functions.adapters.embedded import bus, cooldowns, gate, keys, ledger
+from functions.adapters.embedded import accounts, bus, cooldowns, gate, keys, ledger
+from functions.adapters.embedded.accounts import SqliteAccounts
 from functions.adapters.embedded.bus import SqliteBus
 from functions.adapters.embedded.cooldowns import SqliteCooldowns
 from functions.adapters.embedded.database import Database, open_database
@@ -25,7 +26,7 @@ async def open_embedded(state_dir: Path, *, must_exist: bool = False) -> AsyncGe
     if must_exist and not path.is_file():
         raise StoreUnavailable(f"There is no ledger at {path.absolute()}. Set STATE_DIR to the folder that has it.")
     async with (
-        open_database(path, ledger.SCHEMA + gate.SCHEMA + keys.SCHEMA) as ledger_file,
+        open_database(path, ledger.SCHEMA + gate.SCHEMA + keys.SCHEMA + accounts.SCHEMA) as ledger_file,
         open_database(path, cooldowns.SCHEMA, is_durable=False) as cooldowns_file,
         open_bus_file(state_dir) as bus_file,
     ):
@@ -34,6 +35,7 @@ async def open_embedded(state_dir: Path, *, must_exist: bool = False) -> AsyncGe
             counters=SqliteCounters(ledger_file),
             gate=SqliteGate(ledger_file),
             keys=SqliteKeys(ledger_file),
+            accounts=SqliteAccounts(ledger_file),
             delivered_alerts=SqliteDeliveredAlerts(ledger_file),
             cooldowns=SqliteCooldowns(cooldowns_file),
             bus=SqliteBus(bus_file),
