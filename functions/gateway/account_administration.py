@@ -60,7 +60,10 @@ class AccountAdministration:
         raise AccountConflict(kind)
 
     async def create_user(self, asked: Asked, actor: str) -> NewUser:
-        """Make a user, and unless that isn't wanted a key of theirs; without the key there is no user either."""
+        """Make a user, and unless that isn't wanted a key of theirs; where the key is refused, so is the user.
+
+        Raises what `create` and `KeyAdministration.generate` do. Where the store fails in between, the user is there.
+        """
         user = await self.create("user", asked, actor)
         if asked.get("auto_create_key") is False:
             return NewUser(user, None)

@@ -101,7 +101,7 @@ class KeyAdministration:
             except KeyChangedMeanwhile:
                 conflicts += 1
                 if conflicts == _TRIES:
-                    raise _conflict() from None
+                    raise KeyConflict("Keys are being changed by others; not all were deleted. Try again.") from None
 
     async def find(self, presented: str, *, param: str = "key") -> Key:
         """Give a key, by itself or by its hash. Raises `KeyNotFound`."""

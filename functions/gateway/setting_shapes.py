@@ -62,7 +62,7 @@ def without_what_says_nothing(unknown_here: Collection[str], **defaults: str) ->
 def read_settings(shape: TypeAdapter[Any], raw: bytes) -> dict[str, Any]:
     """Read a body whose fields are there but once. Raises `BadRequest`, naming the first field at fault."""
     read = read_body(shape, raw)
-    json.loads(raw, object_pairs_hook=_each_once)
+    json.loads(raw, object_pairs_hook=_each_once, parse_int=str)  # a number may be longer than an int
     return read
 
 

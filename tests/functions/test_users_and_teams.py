@@ -619,6 +619,25 @@ async def test_what_is_not_of_a_user_or_a_team_is_refused(
     assert (await get(gateway, "/user/list"))["total"] == (await get(gateway, "/v2/team/list"))["total"] == 0
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"team_id": "red", "team_id": "blue", "member": {"user_id": "a"}}',
+        b'{"team_id": "red", "member": {"user_id": "a", "role": "user", "role": "admin"}}',
+        b'{"team_id": "red", "member": {"user_id": ' + b"9" * 5000 + b"}}",
+        b'{"team_id": "red", "member": {"user_id": "\\ud800"}}',
+        b'["team_id"]',
+    ],
+)
+async def test_a_body_that_says_nothing_for_sure_is_refused(gateway: Gateway, raw: bytes) -> None:
+    await make(gateway, "team")
+
+    answer = await gateway.http.post("/team/member_add", content=raw, headers={"x-api-key": MASTER})
+
+    assert answer.status_code == 400
+    assert len(await account_events(gateway)) == 1
+
+
 async def test_without_their_key_a_user_is_not_made_either(gateway: Gateway) -> None:
     await gateway.make(key_alias="ci")
 
