@@ -521,6 +521,17 @@ def test_numbers_may_come_from_variables() -> None:
     assert (config.budget.max_budget, config.budget_exceeded_status) == (nano_usd(2.5), 402)
 
 
+def test_users_and_end_users_have_budgets_where_the_file_says_so() -> None:
+    settings = {"max_end_user_budget": 0.5, "max_internal_user_budget": 5, "internal_user_budget_duration": "1mo"}
+
+    defaults = parse(with_settings("litellm_settings", **settings)).defaults
+
+    assert (defaults.end_user_budget, defaults.end_user_budget_duration) == (nano_usd(0.5), None)
+    assert (defaults.user_budget, defaults.user_budget_duration) == (nano_usd(5), "1mo")
+    without = parse(with_settings("litellm_settings")).defaults
+    assert (without.end_user_budget, without.user_budget) == (None, None)
+
+
 def test_no_secret_is_shown() -> None:
     data = with_model(api_key="sk-secret") | {"general_settings": {"master_key": "sk-secret-master"}}
 
