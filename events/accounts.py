@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote
 
+from events.budget import budget_id_of
 from events.money import NanoUsd
 
 
@@ -159,9 +159,29 @@ def id_of(account: Account) -> str:
     return account.user_id if isinstance(account, User) else account.team_id
 
 
+def members_of(account: Account) -> tuple[Member, ...]:
+    """Give a team's members; a user has none."""
+    return account.members if isinstance(account, Team) else ()
+
+
+def alias_of(account: Account) -> str | None:
+    """Give a user's or a team's alias."""
+    return account.user_alias if isinstance(account, User) else account.team_alias
+
+
 def event_id_of(account: Account, version: int) -> str:
     """Name a change: of two that follow the same version, only one can be in the ledger."""
-    return f"{kind_of(account)}:{quote(id_of(account), safe='')}:{version:06}"
+    return f"{budget_id_of(kind_of(account), id_of(account))}:{version:06}"
+
+
+def version_of(event: AccountEvent) -> int:
+    """Say which version of its user or team an event makes; the end of one is a version too."""
+    return event.before.version + 1 if isinstance(event, AccountDeleted) else event.after.version
+
+
+def subject_of(event: AccountEvent) -> Account:
+    """Give the user or team that an event is about, as it is now or was last."""
+    return event.before if isinstance(event, AccountDeleted) else event.after
 
 
 def account_before(event: AccountEvent) -> Account | None:
@@ -179,16 +199,8 @@ def replay_accounts(events: Iterable[object]) -> dict[tuple[AccountKind, str], A
     latest: dict[tuple[AccountKind, str], AccountEvent] = {}
     for event in events:
         if isinstance(event, AccountEvent):
-            account = _either(event)
+            account = subject_of(event)
             name = kind_of(account), id_of(account)
-            if name not in latest or _version(event) > _version(latest[name]):
+            if name not in latest or version_of(event) > version_of(latest[name]):
                 latest[name] = event
     return {name: account for name, event in latest.items() if (account := account_after(event))}
-
-
-def _version(event: AccountEvent) -> int:
-    return event.before.version + 1 if isinstance(event, AccountDeleted) else event.after.version
-
-
-def _either(event: AccountEvent) -> Account:
-    return event.before if isinstance(event, AccountDeleted) else event.after

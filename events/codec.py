@@ -14,10 +14,14 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NewType, NoReturn, Union, cast, get_args, get_origin, get_type_hints
 
 from events.accounts import (
+    Account,
     AccountEvent,
+    AccountKind,
+    Team,
     TeamCreated,
     TeamDeleted,
     TeamUpdated,
+    User,
     UserCreated,
     UserDeleted,
     UserUpdated,
@@ -89,6 +93,16 @@ def encode_key(key: Key) -> bytes:
 def decode_key(raw: bytes) -> Key:
     """Read a key's record. Raises `UndecodableEvent`, naming the field."""
     return _object(Key, _json_object(raw), "key")
+
+
+def encode_account(account: Account) -> bytes:
+    """Give a user's or a team's record as one JSON object."""
+    return json.dumps(_plain(account), separators=(",", ":")).encode()
+
+
+def decode_account(kind: AccountKind, raw: bytes) -> Account:
+    """Read a user's or a team's record. Raises `UndecodableEvent`, naming the field."""
+    return _object(User if kind == "user" else Team, _json_object(raw), kind)
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from functions.adapters.config_file import read_config_file
 from functions.adapters.stores import Stores
+from functions.gateway.account_administration import AccountAdministration
 from functions.gateway.admission import WholeAdmission, open_admission
 from functions.gateway.allowances import AllowanceAdmission, Terms
 from functions.gateway.catalog import Catalog, parse_catalog
@@ -38,9 +39,10 @@ from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder
 from functions.gateway.rates import RateAdmission
 from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
 from functions.gateway.spend_of_keys import KeySpending
-from functions.surface.keys import KeySurface
+from functions.surface.accounts import AccountSurface, account_routes
+from functions.surface.keys import KeySurface, key_routes
 from functions.surface.router import Surface, build_gateway, build_router
-from functions.surface.spend import SpendSurface
+from functions.surface.spend import SpendSurface, spend_routes
 
 _ROOT = Path(__file__).parent.parent
 _SHORTEST_MASTER_KEY = 16  # characters
@@ -131,17 +133,27 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             random=random.random,
             notice_request=hints.notice_request,
         )
-        keyring = Keyring(stores.keys, config.master_key, now=_now, clock=_clock())
+        keyring = Keyring(stores.keys, stores.accounts, config.master_key, now=_now, clock=_clock())
         administration = KeyAdministration(stores.keys, keyring, now=_now, new_key=_new_key)
         spending = KeySpending(stores.activity, stores.counters, now=_now)
-        keys = KeySurface(administration, keyring, config, spending)
-        spend = SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=_now)
+        accounts = AccountAdministration(
+            stores.accounts, administration, keyring, now=_now, new_id=lambda: str(uuid.uuid4())
+        )
         surface = Surface(config, stores.counters, keyring, now=_now, is_sandbox=config.is_sandbox)
         beside_requests = [
             tasks.create_task(_warm_up(config, providers.upstreams)),
             tasks.create_task(hints.exchange(fleet)),
         ]
-        yield CompletionInstance(router=build_router(surface, completions, config, keyring, keys, spend))
+        router = build_router(
+            surface,
+            completions,
+            config,
+            keyring,
+            *key_routes(KeySurface(administration, keyring, config, spending)),
+            *account_routes(AccountSurface(accounts, keyring, config)),
+            *spend_routes(SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=_now)),
+        )
+        yield CompletionInstance(router=router)
         for task in beside_requests:
             task.cancel()
 

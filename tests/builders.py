@@ -4,6 +4,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from events.accounts import (
+    Account,
+    AccountEvent,
+    Team,
+    TeamCreated,
+    TeamDeleted,
+    TeamUpdated,
+    User,
+    UserCreated,
+    UserDeleted,
+    UserUpdated,
+)
+from events.accounts import event_id_of as account_event_id_of
 from events.allowance import Allowance, allowance_id
 from events.budget import Budget, ThresholdCrossed
 from events.keys import Key, KeyCreated, KeyDeleted, KeyUpdated, event_id_of
@@ -117,6 +130,41 @@ def key_deleted(before: Key) -> KeyDeleted:
     """The end of a key."""
     event_id = event_id_of(before.key_id, before.version + 1)
     return KeyDeleted(event_id=event_id, time=NOON, actor="master", before=before)
+
+
+_MADE: dict[str, Any] = {"created_at": NOON, "created_by": "master", "updated_at": NOON, "updated_by": "master"}
+
+
+def user(user_id: str = "ada", *, version: int = 1, **fields: Any) -> User:
+    """A user without limits."""
+    return User(user_id=user_id, version=version, **(_MADE | fields))
+
+
+def team(team_id: str = "core", *, version: int = 1, **fields: Any) -> Team:
+    """A team without members or limits."""
+    return Team(team_id=team_id, version=version, **(_MADE | fields))
+
+
+def account_created(after: Account) -> AccountEvent:
+    """The making of a user or a team."""
+    given: dict[str, Any] = {"event_id": account_event_id_of(after, after.version), "time": NOON, "actor": "master"}
+    return UserCreated(after=after, **given) if isinstance(after, User) else TeamCreated(after=after, **given)
+
+
+def account_updated(before: Account, **fields: Any) -> AccountEvent:
+    """The change of some of its settings."""
+    version = before.version + 1
+    given: dict[str, Any] = {"event_id": account_event_id_of(before, version), "time": NOON, "actor": "master"}
+    if isinstance(before, User):
+        return UserUpdated(before=before, after=replace(before, version=version, **fields), **given)
+    return TeamUpdated(before=before, after=replace(before, version=version, **fields), **given)
+
+
+def account_deleted(before: Account) -> AccountEvent:
+    """The end of a user or a team."""
+    given: dict[str, Any] = {"event_id": account_event_id_of(before, before.version + 1), "time": NOON}
+    given["actor"] = "master"
+    return UserDeleted(before=before, **given) if isinstance(before, User) else TeamDeleted(before=before, **given)
 
 
 def model(

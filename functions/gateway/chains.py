@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from functions.gateway.access import may_use_model, usable_models
+from functions.gateway.access import ModelList, refusing, usable_models
 from functions.gateway.errors import BadRequest, ModelNotAllowed, ModelNotFound
 from functions.gateway.policy import Chains, RoutingPolicy
 from functions.gateway.ports import Deployment, Request
@@ -32,11 +32,11 @@ class Chain:
 
 
 def resolve(
-    request: Request, deployments: Mapping[str, Group], policy: RoutingPolicy, models: Sequence[str] = ()
+    request: Request, deployments: Mapping[str, Group], policy: RoutingPolicy, models: Sequence[ModelList] = ()
 ) -> Chain:
     """Give the request's chain.
 
-    Where there are `models` of a key, nobody else is asked: of what is configured they are left out, of what the
+    Whom one of the lists of `models` doesn't have is not asked: of what is configured they are left out, of what the
     request names they are refused. Raises `ModelNotAllowed`, `ModelNotFound`, or `BadRequest` for a model of another
     mode.
     """
@@ -62,8 +62,8 @@ def resolve(
     )
 
 
-def _check_allowed(request: Request, deployments: Mapping[str, Group], models: Sequence[str]) -> None:
-    """Refuse a request that names a model beyond `models`."""
+def _check_allowed(request: Request, deployments: Mapping[str, Group], models: Sequence[ModelList]) -> None:
+    """Refuse a request that names a model that isn't on every list."""
     wishes = request.wishes
     named = {
         "model": (request.alias,),
@@ -73,8 +73,8 @@ def _check_allowed(request: Request, deployments: Mapping[str, Group], models: S
     }
     for param, aliases in named.items():
         for alias in aliases:
-            if not may_use_model(models, alias, deployments):
-                raise ModelNotAllowed(alias, usable_models(models, deployments), param=param)
+            if refused_by := refusing(models, alias, deployments):
+                raise ModelNotAllowed(alias, usable_models(models, deployments), holder=refused_by.holder, param=param)
 
 
 def _following(alias: str, policy: RoutingPolicy, met: set[str]) -> Iterator[str]:

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from events.budget import Budget
-from events.money import nano_usd
+from events.money import NanoUsd, nano_usd
 from functions.gateway.catalog import Catalog, Model
 from functions.gateway.configured_chains import chains_of, faults_of_chains
 from functions.gateway.known_models import UnknownModel, known_model
@@ -92,7 +93,7 @@ def parse_config(
         routing=_routing(file, deployments),
         drop_params=file.litellm_settings.drop_params,
         budget=_budget(file),
-        defaults=Defaults(thresholds=file.general_settings.budget_alert_thresholds),
+        defaults=_defaults(file),
         budget_exceeded_status=file.litellm_settings.budget_exceeded_status_code,
         master_key=file.general_settings.master_key,
         max_request_bytes=int(file.general_settings.max_request_size_mb * 1024 * 1024),
@@ -283,11 +284,26 @@ def _routing(file: GatewayFile, names: Collection[str]) -> RoutingPolicy:
     )
 
 
+def _defaults(file: GatewayFile) -> Defaults:
+    settings = file.litellm_settings
+    return Defaults(
+        thresholds=file.general_settings.budget_alert_thresholds,
+        user_budget=_nano_usd(settings.max_internal_user_budget),
+        user_budget_duration=settings.internal_user_budget_duration,
+        end_user_budget=_nano_usd(settings.max_end_user_budget),
+        end_user_budget_duration=settings.end_user_budget_duration,
+    )
+
+
+def _nano_usd(amount: Decimal | None) -> NanoUsd | None:
+    return None if amount is None else nano_usd(amount)
+
+
 def _budget(file: GatewayFile) -> Budget:
     settings = file.litellm_settings
     return Budget(
         budget_id=GLOBAL_BUDGET,
-        max_budget=None if settings.max_budget is None else nano_usd(settings.max_budget),
+        max_budget=_nano_usd(settings.max_budget),
         duration=settings.budget_duration,
         thresholds=file.general_settings.budget_alert_thresholds,
     )

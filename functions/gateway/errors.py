@@ -8,12 +8,15 @@ GatewayError                    has `status`, `code`; its message tells the call
 ├─ NotAuthenticated      401
 ├─ KeyIsBlocked          401
 ├─ KeyIsExpired          401    says since when
+├─ AccountIsBlocked      401    says whether it is the key's user or team
 ├─ MasterKeyRequired     403
-├─ ModelNotAllowed       403    lists the models that the key may use
+├─ ModelNotAllowed       403    says whose list refuses it, and lists the models that may be used
 ├─ RouteNotAllowed       403    lists the paths that the key may use
 ├─ ModelNotFound         404    lists the models
 ├─ KeyNotFound           404
+├─ AccountNotFound       404
 ├─ KeyConflict           409    other changes came first
+├─ AccountConflict       409
 ├─ BudgetExceeded        429    says when the window ends; `x-should-retry: false`
 ├─ RateLimited           429    says which limit, and when to ask again
 ├─ AllModelsFailed       503    every attempt: model and status
@@ -29,6 +32,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from events.accounts import AccountKind
 from events.money import NanoUsd, usd
 from events.spend import Attempt, Usage
 from functions.gateway.headers import attempts_header
@@ -133,6 +137,17 @@ class KeyIsExpired(GatewayError):
         super().__init__(f"This API key, {key_name}, expired at {at}. Ask the operator for another.", param=key_name)
 
 
+class AccountIsBlocked(GatewayError):
+    """The operator has blocked this key's user or team."""
+
+    status = 401
+    type = "auth_error"
+
+    def __init__(self, kind: AccountKind) -> None:
+        super().__init__(f"The {kind} of this API key is blocked. Its operator can unblock it with /{kind}/unblock.")
+        self.code = f"{kind}_blocked"
+
+
 class MasterKeyRequired(GatewayError):
     """The path is the operator's."""
 
@@ -142,15 +157,16 @@ class MasterKeyRequired(GatewayError):
 
 
 class ModelNotAllowed(GatewayError):
-    """The key may not use this model; `models` says which it may."""
+    """The key, or its user or team (the `holder`), may not use this model; `models` says which may be used."""
 
     status = 403
-    type = "key_model_access_denied"
     code = "model_not_allowed"
 
-    def __init__(self, alias: str, models: Sequence[str], *, param: str = "model") -> None:
+    def __init__(self, alias: str, models: Sequence[str], *, holder: str = "key", param: str = "model") -> None:
         usable = f"Use one of: {', '.join(models)}." if models else "It may use none of those that there are."
-        super().__init__(f"This API key may not use the model {alias!r}. {usable}", param=param)
+        refused_by = "This API key" if holder == "key" else f"The {holder} of this API key"
+        super().__init__(f"{refused_by} may not use the model {alias!r}. {usable}", param=param)
+        self.type = f"{holder}_model_access_denied"
         self.details = {"models": list(models)}
 
 
@@ -174,6 +190,28 @@ class KeyNotFound(GatewayError):
 
     def __init__(self, shown: str, *, param: str = "key") -> None:
         super().__init__(f"There is no key {shown}; /key/list shows those that there are.", param=param)
+
+
+class AccountNotFound(GatewayError):
+    """There is no such user or team, or not any more."""
+
+    status = 404
+    type = "not_found_error"
+
+    def __init__(self, kind: AccountKind, account_id: str, *, param: str) -> None:
+        super().__init__(f"There is no {kind} {account_id!r}; /{kind}/list shows those that there are.", param=param)
+        self.code = f"{kind}_not_found"
+
+
+class AccountConflict(GatewayError):
+    """A user or a team was changed by others again and again; `outcome` says what was changed here."""
+
+    status = 409
+    type = "conflict_error"
+
+    def __init__(self, kind: AccountKind, outcome: str = "nothing was changed here") -> None:
+        super().__init__(f"The {kind} is being changed by others; {outcome}. Try again.")
+        self.code = f"{kind}_conflict"
 
 
 class KeyConflict(GatewayError):

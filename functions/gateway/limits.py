@@ -1,7 +1,7 @@
 """What a request is held to: the budgets and rate limits of everybody whom it is counted for."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -17,9 +17,14 @@ _OF_THE_CALENDAR = ("1h", "1d", "1w", "1mo")  # other windows are counted from w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What the configuration says of all: at which percentages alerts are due, and what an end user may spend."""
+    """What the configuration says of all: at which percentages alerts are due, and what an end user may spend.
+
+    `user_budget` is what a user may spend who has no budget of their own.
+    """
 
     thresholds: tuple[int, ...] = ()
+    user_budget: NanoUsd | None = None
+    user_budget_duration: str | None = None
     end_user_budget: NanoUsd | None = None
     end_user_budget_duration: str | None = None
 
@@ -59,7 +64,7 @@ def limits_of(parties: Parties, alias: str, defaults: Defaults) -> Limits:
     """Say what a request for an alias is held to."""
     budgets: list[Budget] = []
     rates: list[Rate] = []
-    for scope, holder in _holders(parties):
+    for scope, holder in _holders(parties, defaults):
         if holder.max_budget is not None or holder.soft_budget is not None:
             budgets.append(_budget(scope, holder, defaults.thresholds))
         rates.extend(_rates(scope, holder))
@@ -70,13 +75,19 @@ def limits_of(parties: Parties, alias: str, defaults: Defaults) -> Limits:
     return Limits(budgets=tuple(budgets), rates=tuple(rates))
 
 
-def _holders(parties: Parties) -> Iterator[tuple[str, _Limited]]:
+def _holders(parties: Parties, defaults: Defaults) -> Iterator[tuple[str, _Limited]]:
     if parties.team is not None:
         yield budget_id_of("team", parties.team.team_id), parties.team
     if parties.user is not None:
-        yield budget_id_of("user", parties.user.user_id), parties.user
+        yield budget_id_of("user", parties.user.user_id), _with_budget(parties.user, defaults)
     if parties.key is not None:
         yield budget_id_of("key", parties.key.key_id), parties.key
+
+
+def _with_budget(user: User, defaults: Defaults) -> User:
+    if user.max_budget is not None or defaults.user_budget is None:
+        return user
+    return replace(user, max_budget=defaults.user_budget, budget_duration=defaults.user_budget_duration)
 
 
 def _budget(scope: str, holder: _Limited, thresholds: tuple[int, ...]) -> Budget:

@@ -362,10 +362,14 @@ class AccountChangedMeanwhile(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountQuery:
-    """Which users or teams to list: those of which all that is given here is so. `offset` of them are passed over."""
+    """Which users or teams to list: those of which all that is given here is so. `offset` of them are passed over.
+
+    `ids` are 30 at most; `member` is whom a team has as one.
+    """
 
     ids: tuple[str, ...] | None = None
     alias: str | None = None
+    member: str | None = None
     offset: int = 0
     limit: int = 25
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from events.money import NOTHING, NanoUsd
 from events.spend import Attempt, CompletionFailed, Outcome, Scopes, SpendRecorded, Usage
+from functions.gateway.access import ModelList
 from functions.gateway.catalog import cost_of
 from functions.gateway.estimates import interrupted_usage
 from functions.gateway.limits import NOBODY, Parties
@@ -21,14 +22,14 @@ _NO_TEXT = ("tool_calls", "function_call", "refusal", "audio", "images")
 class Caller:
     """Who asks, and how their request is known. `trace_context` is a W3C `traceparent`.
 
-    `models` are all that they may use, or where there is none, everything; `parties`, whose limits hold.
+    They may use what is on all lists of `models`; where there is none, everything. `parties` are whose limits hold.
     """
 
     request_id: str
     scopes: Scopes
     parties: Parties = NOBODY
     trace_context: str | None = None
-    models: tuple[str, ...] = ()
+    models: tuple[ModelList, ...] = ()
 
 
 class OpenAttempt:

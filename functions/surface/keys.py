@@ -1,11 +1,12 @@
 """The operator's paths for virtual keys, in LiteLLM's shapes."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from events.keys import Key, ModelLimit
 from events.money import NanoUsd, usd
@@ -13,9 +14,10 @@ from functions.gateway import key_shapes
 from functions.gateway.config import Config
 from functions.gateway.exact_json import write_json
 from functions.gateway.key_administration import KeyAdministration, ShownKey
-from functions.gateway.keys import Keyring
+from functions.gateway.keys import Keyring, hash_key
 from functions.gateway.ports import KeyPage, KeyQuery
 from functions.gateway.spend_of_keys import KeySpend, KeySpending
+from functions.surface.caller import operator_of
 from functions.surface.edge import json_response
 from functions.surface.reading import read_json
 
@@ -45,9 +47,16 @@ class KeySurface:
         return _json(shown(await self._administration.generate(asked, actor)))
 
     async def info(self, request: Request) -> Response:
-        """`GET /key/info`."""
-        await self._operator(request)
-        presented: str = key_shapes.read_info(request.query_params)["key"]
+        """`GET /key/info`: of any key with the master key, and of itself with another."""
+        identity = await self._keyring.authenticate(request.headers, request.scope["path"])
+        if identity.kind != "virtual":
+            identity.check_master()
+        asked = key_shapes.read_info(request.query_params)
+        if identity.kind == "virtual":
+            asked = {"key": identity.key_hash} | asked
+        presented = key_shapes.named_key(asked)
+        if identity.key_hash not in (presented, hash_key(presented)):
+            identity.check_operator()
         key = await self._administration.find(presented)
         spent = await self._spending.of([key])
         return _json({"key": presented, "info": row_with_spend(key, spent[key.key_id])})
@@ -96,10 +105,7 @@ class KeySurface:
         return _json(row(await self._administration.block(presented, actor, is_blocked=is_blocked)))
 
     async def _operator(self, request: Request) -> str:
-        """Give the name of who asks, for the ledger. Raises `MasterKeyRequired`, `NotAuthenticated`."""
-        identity = await self._keyring.authenticate(request.headers, request.scope["path"])
-        identity.check_master()
-        return identity.actor
+        return await operator_of(request, self._keyring)
 
     async def _body(self, request: Request) -> bytes:
         return await read_json(request, limit_bytes=self._limit_bytes)
@@ -118,9 +124,9 @@ def row(key: Key) -> dict[str, Any]:
         "tags": key.tags,
         "metadata": key.metadata,
         "blocked": key.blocked,
-        "expires": _time(key.expires_at),
-        "max_budget": _usd(key.max_budget),
-        "soft_budget": _usd(key.soft_budget),
+        "expires": time_or_none(key.expires_at),
+        "max_budget": usd_or_none(key.max_budget),
+        "soft_budget": usd_or_none(key.soft_budget),
         "budget_duration": key.budget_duration,
         "model_max_budget": _model_budgets(key),
         "rpm_limit": key.rpm_limit,
@@ -128,9 +134,9 @@ def row(key: Key) -> dict[str, Any]:
         "max_parallel_requests": key.max_parallel_requests,
         "model_rpm_limit": _model_limits(key.model_rpm_limit),
         "model_tpm_limit": _model_limits(key.model_tpm_limit),
-        "created_at": _time(key.created_at),
+        "created_at": time_or_none(key.created_at),
         "created_by": key.created_by,
-        "updated_at": _time(key.updated_at),
+        "updated_at": time_or_none(key.updated_at),
         "updated_by": key.updated_by,
     }
 
@@ -140,7 +146,7 @@ def row_with_spend(key: Key, spent: KeySpend) -> dict[str, Any]:
     return row(key) | {
         "spend": usd(spent.spend),
         "total_spend": usd(spent.total_spend),
-        "budget_reset_at": _time(spent.resets_at),
+        "budget_reset_at": time_or_none(spent.resets_at),
     }
 
 
@@ -159,19 +165,19 @@ def listed(page: KeyPage, number: int, size: int, spent: Mapping[str, KeySpend] 
     }
 
 
-def key_paths(surface: KeySurface) -> Mapping[str, tuple[Callable[[Request], Awaitable[Response]], str]]:
+def key_routes(surface: KeySurface) -> list[Route]:
     """Say what answers where, and to which method."""
-    return {
-        "/key/generate": (surface.generate, "POST"),
-        "/key/info": (surface.info, "GET"),
-        "/key/update": (surface.update, "POST"),
-        "/key/delete": (surface.delete, "POST"),
-        "/key/list": (surface.list, "GET"),
-        "/key/block": (surface.block, "POST"),
-        "/key/unblock": (surface.unblock, "POST"),
-        "/key/regenerate": (surface.regenerate, "POST"),
-        "/key/{key}/regenerate": (surface.regenerate, "POST"),
-    }
+    return [
+        Route("/key/generate", surface.generate, methods=["POST"]),
+        Route("/key/info", surface.info, methods=["GET"]),
+        Route("/key/update", surface.update, methods=["POST"]),
+        Route("/key/delete", surface.delete, methods=["POST"]),
+        Route("/key/list", surface.list, methods=["GET"]),
+        Route("/key/block", surface.block, methods=["POST"]),
+        Route("/key/unblock", surface.unblock, methods=["POST"]),
+        Route("/key/regenerate", surface.regenerate, methods=["POST"]),
+        Route("/key/{key}/regenerate", surface.regenerate, methods=["POST"]),
+    ]
 
 
 def _model_budgets(key: Key) -> dict[str, Any]:
@@ -185,11 +191,13 @@ def _model_limits(limits: tuple[ModelLimit, ...]) -> dict[str, int]:
     return {limit.model: limit.limit for limit in limits}
 
 
-def _usd(amount: NanoUsd | None) -> float | None:
+def usd_or_none(amount: NanoUsd | None) -> float | None:
+    """Give an amount in USD."""
     return None if amount is None else usd(amount)
 
 
-def _time(time: datetime | None) -> str | None:
+def time_or_none(time: datetime | None) -> str | None:
+    """Give a time as it is shown."""
     return None if time is None else time.isoformat().replace("+00:00", "Z")
 
 

@@ -1,13 +1,14 @@
 """The operator's paths for what was spent, in LiteLLM's shapes: always from what is folded at the time."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from events.activity import ALL_TIME, Completion, Dimension, Sums, cell_named
 from events.keys import Key
@@ -246,23 +247,23 @@ class SpendSurface:
         return _all_of(await self._activity.cells(query, limit=_MOST_SUMS + 1))
 
 
-def spend_paths(surface: SpendSurface) -> Mapping[str, Callable[[Request], Awaitable[Response]]]:
+def spend_routes(surface: SpendSurface) -> list[Route]:
     """Say what answers where."""
-    return {
-        "/spend/logs": surface.logs,
-        "/spend/keys": surface.of_keys,
-        "/spend/users": surface.of_users,
-        "/spend/teams": surface.of_teams,
-        "/spend/tags": surface.of_tags,
-        "/global/spend/tags": surface.global_tags,
-        "/global/spend/keys": surface.global_keys,
-        "/global/spend/models": surface.global_models,
-        "/global/spend/provider": surface.global_providers,
-        "/global/spend/teams": surface.global_teams,
-        "/global/spend/logs": surface.global_logs,
-        "/global/spend/report": surface.report,
-        "/global/activity": surface.global_activity,
-    }
+    return [
+        Route("/spend/logs", surface.logs, methods=["GET"]),
+        Route("/spend/keys", surface.of_keys, methods=["GET"]),
+        Route("/spend/users", surface.of_users, methods=["GET"]),
+        Route("/spend/teams", surface.of_teams, methods=["GET"]),
+        Route("/spend/tags", surface.of_tags, methods=["GET"]),
+        Route("/global/spend/tags", surface.global_tags, methods=["GET"]),
+        Route("/global/spend/keys", surface.global_keys, methods=["GET"]),
+        Route("/global/spend/models", surface.global_models, methods=["GET"]),
+        Route("/global/spend/provider", surface.global_providers, methods=["GET"]),
+        Route("/global/spend/teams", surface.global_teams, methods=["GET"]),
+        Route("/global/spend/logs", surface.global_logs, methods=["GET"]),
+        Route("/global/spend/report", surface.report, methods=["GET"]),
+        Route("/global/activity", surface.global_activity, methods=["GET"]),
+    ]
 
 
 def _part(asked: Mapping[str, Any]) -> tuple[int, int]:

@@ -30,9 +30,9 @@ from functions.gateway.keys import Keyring
 from functions.gateway.pipeline import Completions
 from functions.gateway.spend_of_keys import KeySpending
 from functions.surface.edge import at_edge
-from functions.surface.keys import KeySurface
+from functions.surface.keys import KeySurface, key_routes
 from functions.surface.router import Surface, build_router
-from functions.surface.spend import SpendSurface
+from functions.surface.spend import SpendSurface, spend_routes
 from tests.builders import key, key_created
 
 MASTER = "sk-master-of-the-bench"
@@ -159,13 +159,13 @@ def _client(stores: Stores) -> httpx2.AsyncClient:
 
 
 def _app(stores: Stores, config: Config) -> Any:
-    keyring = Keyring(stores.keys, MASTER, now=_now, clock=time.monotonic)
+    keyring = Keyring(stores.keys, stores.accounts, MASTER, now=_now, clock=time.monotonic)
     spending = KeySpending(stores.activity, stores.counters, now=_now)
     administration = KeyAdministration(stores.keys, keyring, now=_now, new_key=lambda: "sk-none")
-    keys = KeySurface(administration, keyring, config, spending)
+    keys = key_routes(KeySurface(administration, keyring, config, spending))
     surface = Surface(config, stores.counters, keyring, now=_now, is_sandbox=True)
-    spend = SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=_now)
-    return at_edge(build_router(surface, cast("Completions", None), config, keyring, keys, spend))
+    reports = spend_routes(SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=_now))
+    return at_edge(build_router(surface, cast("Completions", None), config, keyring, *keys, *reports))
 
 
 def _now() -> datetime:

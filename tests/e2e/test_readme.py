@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from events.accounts import AccountKind
 from functions.bootstrap import Environment
+from functions.gateway import account_shapes
 from functions.gateway.key_shapes import SETTINGS
 from functions.gateway.settings import (
     GatewayFile,
@@ -51,18 +53,8 @@ def run_block(name: str, stack: Stack) -> str:
 
 
 def test_every_example_is_run_by_a_test() -> None:
-    assert set(BLOCKS) == {
-        "curl",
-        "python",
-        "fallback",
-        "all-fail",
-        "budget",
-        "alerts",
-        "refused",
-        "replay",
-        "keys",
-        "spend",
-    }
+    names = "curl python fallback all-fail budget alerts refused replay keys teams spend"
+    assert set(BLOCKS) == set(names.split())
 
 
 def test_the_curl_example_answers(own_stack: Stack) -> None:
@@ -135,6 +127,21 @@ def test_what_was_spent_is_seen_as_the_readme_says(own_stack: Stack) -> None:
     (row,) = json.loads(page)["data"]
     assert (row["model_group"], row["status"], row["spend"] > 0) == ("claude-sonnet", "success", True)
     assert [line.partition(",")[0] for line in table] == ["request_id", row["request_id"]]
+
+
+def test_a_team_and_a_user_limit_a_key_as_the_readme_says(tmp_path: Path) -> None:
+    with running(tmp_path, {"LITELLM_MASTER_KEY": "sk-master-key-of-the-readme"}) as stack:
+        said = run_block("teams", stack)
+
+    error = json.loads(said[said.rindex('{"error"') :])["error"]
+    assert (error["code"], error["type"]) == ("model_not_allowed", "team_model_access_denied")
+
+
+@pytest.mark.parametrize("kind", ["user", "team"])
+def test_every_setting_of_users_and_teams_is_described(kind: AccountKind) -> None:
+    section = README.partition("## Users and teams")[2].partition("\n## ")[0]
+
+    assert [name for name in account_shapes.SETTINGS[kind] if f"`{name}`" not in section] == []
 
 
 @pytest.mark.parametrize("field", sorted(SETTINGS))

@@ -11,7 +11,7 @@ from events.money import NanoUsd
 from events.spend import SpendRecorded
 from functions.gateway.errors import StoreUnavailable
 from functions.gateway.keys import Keyring
-from functions.gateway.ports import Deployment, KeyPage, KeyQuery, Keys, Limits, Request
+from functions.gateway.ports import Accounts, Deployment, KeyPage, KeyQuery, Keys, Limits, Request
 from tests.builders import NOON
 
 
@@ -74,14 +74,15 @@ class CountedKeys:
 
 def open_keyring() -> Keyring:
     """The keyring of a gateway without a master key, which lets everyone in and asks no store."""
-    return Keyring(cast("Keys", None), None, now=lambda: NOON, clock=lambda: 0.0)
+    return Keyring(cast("Keys", CountedKeys()), cast("Accounts", None), None, now=lambda: NOON, clock=lambda: 0.0)
 
 
 class OpenAdmission:
-    """Lets everyone in, and knows what they spent."""
+    """Lets everyone in, and knows what they spent, and what they were held to."""
 
     def __init__(self) -> None:
         self.settled: list[int] = []
+        self.limits: list[Limits] = []
         self.allowance_ids: tuple[str, ...] = ()
         self.max_tokens: int | None = None
         self.headers: dict[str, str] = {}
@@ -90,6 +91,7 @@ class OpenAdmission:
     async def hold(
         self, request: Request, chain: Sequence[Deployment], limits: Limits
     ) -> AsyncGenerator["OpenAdmission"]:
+        self.limits.append(limits)
         yield self
 
     def settle(self, cost: NanoUsd, tokens: int) -> None:

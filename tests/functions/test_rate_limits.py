@@ -37,9 +37,8 @@ from functions.gateway.reconciling import reconcile_unsettled
 from functions.gateway.spend_of_keys import KeySpending
 from functions.providers.openai import openai_upstream
 from functions.surface.edge import at_edge
-from functions.surface.keys import KeySurface
+from functions.surface.keys import KeySurface, key_routes
 from functions.surface.router import Surface, build_router
-from functions.surface.spend import SpendSurface
 from infra.local.sandbox.__main__ import Sandbox, build_app
 from tests.builders import NOON, budget, chat_request, deployment, embedding_request
 from tests.functions.stand_ins import HeldBus
@@ -674,15 +673,14 @@ async def gateway(fleet: Fleet) -> AsyncGenerator[httpx2.AsyncClient]:
             clock=lambda: fleet.passed_s,
             random=lambda: 0.0,
         )
-        keyring = Keyring(fleet.stores.keys, MASTER, now=fleet.now, clock=lambda: fleet.passed_s)
+        keyring = Keyring(fleet.stores.keys, fleet.stores.accounts, MASTER, now=fleet.now, clock=lambda: fleet.passed_s)
         administration = KeyAdministration(
             fleet.stores.keys, keyring, now=fleet.now, new_key=lambda: f"sk-made-here-{next(fleet.ids):04}"
         )
         surface = Surface(config, fleet.stores.counters, keyring, now=fleet.now, is_sandbox=True)
         spending = KeySpending(fleet.stores.activity, fleet.stores.counters, now=fleet.now)
-        keys = KeySurface(administration, keyring, config, spending)
-        spend = SpendSurface(fleet.stores.activity, fleet.stores.keys, spending, keyring, config, now=fleet.now)
-        app = at_edge(build_router(surface, completions, config, keyring, keys, spend))
+        keys = key_routes(KeySurface(administration, keyring, config, spending))
+        app = at_edge(build_router(surface, completions, config, keyring, *keys))
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://gateway") as http:
             yield http
 

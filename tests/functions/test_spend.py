@@ -24,9 +24,9 @@ from functions.gateway.keys import Keyring, hash_key
 from functions.gateway.pipeline import Completions
 from functions.gateway.spend_of_keys import KeySpending
 from functions.surface.edge import at_edge
-from functions.surface.keys import KeySurface
+from functions.surface.keys import KeySurface, key_routes
 from functions.surface.router import Surface, build_router
-from functions.surface.spend import SpendSurface
+from functions.surface.spend import SpendSurface, spend_routes
 from tests.builders import NOON, failure, spend
 
 MASTER = "sk-master-of-all-keys"
@@ -105,13 +105,13 @@ async def _open(stack: AsyncExitStack, state_dir: Path, master_key: str | None) 
     data = FILE | ({"general_settings": {"master_key": master_key}} if master_key else {})
     credentials = {"openai": Credentials(api_key="sk")}
     config = parse_config(data, catalog=load_catalog(), environment={}, credentials=credentials)
-    keyring = Keyring(stores.keys, config.master_key, now=lambda: NOON, clock=lambda: 0.0)
+    keyring = Keyring(stores.keys, stores.accounts, config.master_key, now=lambda: NOON, clock=lambda: 0.0)
     administration = KeyAdministration(stores.keys, keyring, now=lambda: NOON, new_key=lambda: "sk-made-here-1")
     spending = KeySpending(stores.activity, stores.counters, now=lambda: NOON)
-    keys = KeySurface(administration, keyring, config, spending)
+    keys = key_routes(KeySurface(administration, keyring, config, spending))
     surface = Surface(config, stores.counters, keyring, now=lambda: NOON, is_sandbox=True)
-    reports = SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=lambda: NOON)
-    router = build_router(surface, cast("Completions", None), config, keyring, keys, reports)
+    reports = spend_routes(SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=lambda: NOON))
+    router = build_router(surface, cast("Completions", None), config, keyring, *keys, *reports)
     app = httpx2.ASGITransport(app=at_edge(router))
     http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))
     return Gateway(http, stores)

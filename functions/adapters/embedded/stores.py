@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from functions.adapters.embedded import activity, bus, cooldowns, gate, keys, ledger
+from functions.adapters.embedded import accounts, activity, bus, cooldowns, gate, keys, ledger
+from functions.adapters.embedded.accounts import SqliteAccounts
 from functions.adapters.embedded.activity import SqliteActivity
 from functions.adapters.embedded.bus import SqliteBus
 from functions.adapters.embedded.cooldowns import SqliteCooldowns
@@ -19,6 +20,8 @@ from functions.adapters.embedded.ledger import SqliteCounters, SqliteDeliveredAl
 from functions.adapters.stores import Stores
 from functions.gateway.errors import StoreUnavailable
 
+_SCHEMA = ledger.SCHEMA + gate.SCHEMA + keys.SCHEMA + accounts.SCHEMA + activity.SCHEMA
+
 
 @asynccontextmanager
 async def open_embedded(state_dir: Path, *, must_exist: bool = False) -> AsyncGenerator[Stores]:
@@ -27,7 +30,7 @@ async def open_embedded(state_dir: Path, *, must_exist: bool = False) -> AsyncGe
     if must_exist and not path.is_file():
         raise StoreUnavailable(f"There is no ledger at {path.absolute()}. Set STATE_DIR to the folder that has it.")
     async with (
-        open_database(path, ledger.SCHEMA + gate.SCHEMA + keys.SCHEMA + activity.SCHEMA) as ledger_file,
+        open_database(path, _SCHEMA) as ledger_file,
         open_database(path, cooldowns.SCHEMA, is_durable=False) as cooldowns_file,
         open_database(path, activity.SCHEMA) as reports_file,
         open_bus_file(state_dir) as bus_file,
@@ -38,6 +41,7 @@ async def open_embedded(state_dir: Path, *, must_exist: bool = False) -> AsyncGe
             gate=SqliteGate(ledger_file),
             keys=SqliteKeys(ledger_file),
             activity=SqliteActivity(reports_file),
+            accounts=SqliteAccounts(ledger_file),
             delivered_alerts=SqliteDeliveredAlerts(ledger_file),
             cooldowns=SqliteCooldowns(cooldowns_file),
             bus=SqliteBus(bus_file),

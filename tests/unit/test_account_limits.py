@@ -1,0 +1,47 @@
+"""What users, teams and end users are held to, as the configuration and their records say."""
+
+from functions.gateway.limits import NO_DEFAULTS, Defaults, Parties, limits_of
+from functions.gateway.ports import NO_LIMITS
+from tests.builders import NOON, key, team, user
+
+
+def held(parties: Parties, defaults: Defaults = NO_DEFAULTS) -> list[tuple[str, int | None, str | None]]:
+    """The budgets of a request for `gpt-4o`."""
+    budgets = limits_of(parties, "gpt-4o", defaults).budgets
+    return [(budget.budget_id, budget.max_budget, budget.duration) for budget in budgets]
+
+
+def test_nobody_is_held_to_nothing() -> None:
+    assert limits_of(Parties(key=key(), user=user(), team=team(), end_user="x"), "gpt-4o", NO_DEFAULTS) == NO_LIMITS
+
+
+def test_the_widest_budget_comes_first() -> None:
+    parties = Parties(
+        key=key(max_budget=3, budget_duration="1d"), user=user(max_budget=2), team=team(max_budget=1), end_user="eve"
+    )
+
+    names = [name for name, _, _ in held(parties, Defaults(end_user_budget=4))]  # pyright: ignore[reportArgumentType]
+
+    assert names == ["team:core", "user:ada", f"key:{key().key_id}", "end_user:eve"]
+
+
+def test_a_user_without_a_budget_has_the_configuration_s_from_when_they_were_made() -> None:
+    defaults = Defaults(user_budget=5, user_budget_duration="30d")  # pyright: ignore[reportArgumentType]
+
+    (budget,) = limits_of(Parties(user=user(soft_budget=1)), "gpt-4o", defaults).budgets
+
+    assert (budget.max_budget, budget.soft_budget, budget.duration, budget.anchor) == (5, 1, "30d", NOON)
+
+
+def test_a_user_s_own_budget_goes_before_the_configuration_s() -> None:
+    defaults = Defaults(user_budget=5, user_budget_duration="30d")  # pyright: ignore[reportArgumentType]
+
+    assert held(Parties(user=user(max_budget=0)), defaults) == [("user:ada", 0, None)]
+    assert held(Parties(team=team(), key=key(user_id="ada")), defaults) == []
+
+
+def test_an_end_user_has_the_configuration_s_budget() -> None:
+    defaults = Defaults(end_user_budget=5, end_user_budget_duration="1d")  # pyright: ignore[reportArgumentType]
+
+    assert held(Parties(end_user="a/b"), defaults) == [("end_user:a%2Fb", 5, "1d")]
+    assert held(Parties(), defaults) == []
