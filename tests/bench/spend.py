@@ -1,6 +1,7 @@
 """`python -m tests.bench.spend`: lists and reports over a ledger of 10,000 keys and 1,000,000 requests.
 
-The ledger is made in a temporary folder, by the embedded backend's own code in large commits, which takes some minutes.
+The ledger is made by the embedded backend's own code in large commits, which takes some minutes: in a temporary folder,
+or in `--state-dir`, which is kept, and where a ledger that is there already is asked as it is.
 """
 
 import argparse
@@ -45,22 +46,24 @@ _KEYS_A_COMMIT = 1000
 _DAYS = 30
 
 
-async def measure(keys: int, requests: int) -> None:
-    """Make the ledger, ask everything, and print the medians."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with AsyncExitStack() as stack:
-            stores = await stack.enter_async_context(open_embedded(Path(folder)))
+async def measure(state_dir: Path, keys: int, requests: int) -> None:
+    """Make the ledger where it is missing, ask everything, and print the medians."""
+    is_made = (state_dir / "ledger.sqlite3").exists()
+    made = _keys(keys)
+    async with AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(open_embedded(state_dir))
+        if not is_made:
             started = time.perf_counter()
-            made = await _make_keys(stores, keys)
+            await _make_keys(stores, made)
             await _record(stores, made, requests)
             _say(f"{keys:,} keys and {requests:,} requests made in {time.perf_counter() - started:.0f} s")
-            http = await stack.enter_async_context(_client(stores))
-            for path, query in _questions(made, requests):
-                await _ask(http, path, query)
+        http = await stack.enter_async_context(_client(stores))
+        for path, query in _questions(made, requests):
+            await _ask(http, path, query)
 
 
-async def _make_keys(stores: Stores, count: int) -> list[Key]:
-    made = [
+def _keys(count: int) -> list[Key]:
+    return [
         key(
             f"k{number}",
             key_alias=f"alias-{number}",
@@ -72,9 +75,11 @@ async def _make_keys(stores: Stores, count: int) -> list[Key]:
         )
         for number in range(count)
     ]
-    for start in range(0, count, _KEYS_A_COMMIT):
-        await stores.keys.commit([key_created(one) for one in made[start : start + _KEYS_A_COMMIT]])
-    return made
+
+
+async def _make_keys(stores: Stores, keys: list[Key]) -> None:
+    for start in range(0, len(keys), _KEYS_A_COMMIT):
+        await stores.keys.commit([key_created(one) for one in keys[start : start + _KEYS_A_COMMIT]])
 
 
 async def _record(stores: Stores, keys: list[Key], count: int) -> None:
@@ -181,5 +186,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.spend")
     parser.add_argument("--keys", type=int, default=10_000)
     parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--state-dir", type=Path)
     given = parser.parse_args()
-    asyncio.run(measure(given.keys, given.requests))
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(measure(given.state_dir or Path(folder), given.keys, given.requests))
