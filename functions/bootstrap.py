@@ -24,6 +24,7 @@ from starlette.types import ASGIApp
 from functions.adapters.config_file import read_config_file
 from functions.adapters.stores import Stores
 from functions.gateway.allowances import AllowanceAdmission, Terms, open_admission
+from functions.gateway.announcing import Announcer
 from functions.gateway.catalog import Catalog, parse_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
 from functions.gateway.errors import StoreUnavailable
@@ -34,6 +35,7 @@ from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.keys import PREFIX, Keyring
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
+from functions.gateway.remembered_holders import RememberedHolders
 from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
 from functions.surface.keys import KeySurface
 from functions.surface.router import Surface, build_gateway, build_router
@@ -167,12 +169,23 @@ async def open_fold(environment: Environment) -> AsyncGenerator[FoldInstance]:
             ledger=stores.ledger,
             counters=stores.counters,
             gate=stores.gate,
-            bus=stores.bus,
+            announcer=_announcer(config, stores),
             now=_now,
             interval_s=_FOLD_INTERVAL_S[environment.gateway_backend],
         )
         async with open_folder(folder):
             yield FoldInstance(folder=folder, bus=stores.bus)
+
+
+def _announcer(config: Config, stores: Stores) -> Announcer:
+    return Announcer(
+        budgets=[config.budget],
+        defaults=config.defaults,
+        keys=stores.keys,
+        holders=RememberedHolders(stores.keys, None, clock=_clock()),
+        counters=stores.counters,
+        bus=stores.bus,
+    )
 
 
 @asynccontextmanager

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol
 
 from events.accounts import Account, AccountEvent, AccountKind
+from events.alerts import Alert, Mark
 from events.allowance import Allowance
-from events.budget import Budget, BudgetWindow, ThresholdCrossed
+from events.budget import Budget, BudgetWindow
 from events.codec import Event
 from events.keys import Key, KeyEvent
 from events.money import NanoUsd
@@ -232,6 +233,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def known(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """Give those of the ids whose events are in it. Raises `StoreUnavailable`."""
+        ...
+
     def replay(self) -> AsyncIterator[Event]:
         """Give every event once, in no particular order."""
         ...
@@ -241,11 +246,11 @@ class Counters(Protocol):
     """What is computed from the ledger. Counters are named by `Budget.counter`; an unknown one is at zero."""
 
     async def read(self, counter: str) -> BudgetWindow:
-        """Give the money spent and the thresholds marked as announced. Raises `StoreUnavailable`."""
+        """Give the money spent and what is marked as announced. Raises `StoreUnavailable`."""
         ...
 
-    async def mark_crossed(self, counter: str, percents: Sequence[int]) -> None:
-        """Remember that these thresholds were announced; doing it twice is harmless."""
+    async def mark_announced(self, counter: str, marks: Sequence[Mark]) -> None:
+        """Remember that these alerts of a window were announced; doing it twice is harmless."""
         ...
 
     async def set_spent(self, counter: str, spent: NanoUsd) -> None:
@@ -340,6 +345,14 @@ class Keys(Protocol):
 
     async def get(self, key_hash: str) -> Key | None:
         """Give the key as it is, or `None` where there is none. Raises `StoreUnavailable`."""
+        ...
+
+    async def by_id(self, key_id: str) -> Key | None:
+        """Give the key that had this hash at first, whatever it has now. Raises `StoreUnavailable`."""
+        ...
+
+    async def expiring(self, after: datetime, before: datetime) -> Sequence[Key]:
+        """Give the keys that expire after the one time and not after the other. Raises `StoreUnavailable`."""
         ...
 
     async def page(self, query: KeyQuery) -> KeyPage:
@@ -470,9 +483,9 @@ class Subscription(Protocol):
 
 
 class AlertWebhook(Protocol):
-    """Where budget alerts go."""
+    """Where alerts go."""
 
-    async def send(self, alert: ThresholdCrossed) -> None:
+    async def send(self, alert: Alert) -> None:
         """Return once the receiver has answered 2xx. Raises `AlertNotDelivered`."""
         ...
 

@@ -36,7 +36,7 @@ async def test_counters_that_agree_are_no_difference(stores: Stores, capsys: pyt
 
 async def test_a_threshold_that_was_announced_or_not_is_no_difference(stores: Stores) -> None:
     await stores.ledger.commit([spend("a", cost=5)], {TODAY: 5})
-    await stores.counters.mark_crossed(TODAY, [50, 75])
+    await stores.counters.mark_announced(TODAY, [50, 75])
 
     assert await replay(stores) == 0
 
@@ -56,7 +56,7 @@ async def test_a_counter_that_says_another_sum_differs(stores: Stores, capsys: p
 
 async def test_a_repair_corrects_the_sum_and_keeps_what_was_announced(stores: Stores) -> None:
     await stores.ledger.commit([spend("a", cost=5)], {TODAY: 6})
-    await stores.counters.mark_crossed(TODAY, [50, 75])
+    await stores.counters.mark_announced(TODAY, [50, 75])
 
     assert await replay(stores, repair=True) == 0
     assert await stores.counters.read(TODAY) == BudgetWindow(NanoUsd(5), frozenset({50, 75}))
