@@ -164,6 +164,16 @@ def event_id_of(account: Account, version: int) -> str:
     return f"{kind_of(account)}:{quote(id_of(account), safe='')}:{version:06}"
 
 
+def version_of(event: AccountEvent) -> int:
+    """Say which version of its user or team an event makes; the end of one is a version too."""
+    return event.before.version + 1 if isinstance(event, AccountDeleted) else event.after.version
+
+
+def subject_of(event: AccountEvent) -> Account:
+    """Give the user or team that an event is about, as it is now or was last."""
+    return event.before if isinstance(event, AccountDeleted) else event.after
+
+
 def account_before(event: AccountEvent) -> Account | None:
     """Give it as it was before, unless it wasn't."""
     return None if isinstance(event, AccountCreated) else event.before
@@ -179,16 +189,8 @@ def replay_accounts(events: Iterable[object]) -> dict[tuple[AccountKind, str], A
     latest: dict[tuple[AccountKind, str], AccountEvent] = {}
     for event in events:
         if isinstance(event, AccountEvent):
-            account = _either(event)
+            account = subject_of(event)
             name = kind_of(account), id_of(account)
-            if name not in latest or _version(event) > _version(latest[name]):
+            if name not in latest or version_of(event) > version_of(latest[name]):
                 latest[name] = event
     return {name: account for name, event in latest.items() if (account := account_after(event))}
-
-
-def _version(event: AccountEvent) -> int:
-    return event.before.version + 1 if isinstance(event, AccountDeleted) else event.after.version
-
-
-def _either(event: AccountEvent) -> Account:
-    return event.before if isinstance(event, AccountDeleted) else event.after

@@ -1,8 +1,9 @@
 """Folding: events that arrive together become one atomic commit of ledger and counters, and alerts where due."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from events.budget import Budget, increments
@@ -15,7 +16,7 @@ from functions.gateway.reconciling import reconcile_late, reconcile_unsettled
 
 Waiting = tuple[Event, asyncio.Future[None]]
 
-_MOST_AT_ONCE = 200  # keeps a commit far under Firestore's 10 MiB a request
+MOST_AT_ONCE = 200  # keeps a commit far under Firestore's 10 MiB a request
 
 
 class Folder:
@@ -58,7 +59,7 @@ class Folder:
         """Commit what waits, group by group, until cancelled."""
         while True:
             group = [await self._waiting.get()]
-            while len(group) < _MOST_AT_ONCE and not self._waiting.empty():
+            while len(group) < MOST_AT_ONCE and not self._waiting.empty():
                 group.append(self._waiting.get_nowait())
             await self._settle(group)
             await asyncio.sleep(self._interval_s)
@@ -78,7 +79,8 @@ class Folder:
 
     async def _fold_group(self, group: Sequence[Event]) -> Mapping[str, Exception]:
         """Commit, reconcile, announce; gives what must come again all the same, so that an alert is not lost."""
-        totals = await self._commit({event.event_id: event for event in group if not isinstance(event, Ticked)})
+        facts = [event for event in group if not isinstance(event, Ticked)]
+        totals = (await commit_new(facts, self._ledger, self._budgets)).totals
         now = self._now()
         await reconcile_late(group, self._gate, self._counters, now)
         if any(isinstance(event, Ticked) for event in group):
@@ -86,17 +88,27 @@ class Folder:
             await self._announcer.announce_expiring(now)
         return await self._announcer.announce(group, totals, now)
 
-    async def _commit(self, events: dict[str, Event]) -> dict[str, int]:
-        """Commit those of the events that are new, and give the totals of the counters they touched."""
-        while events:
-            fresh = list(events.values())
-            try:
-                return await self._ledger.commit(fresh, increments(self._budgets, fresh))
-            except AlreadyRecorded as known:
-                if not known.event_ids & events.keys():
-                    raise
-                events = {name: event for name, event in events.items() if name not in known.event_ids}
-        return {}
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Which of some events were new, and the totals of the counters that these grew."""
+
+    new: frozenset[str] = frozenset()
+    totals: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+async def commit_new(events: Iterable[Event], ledger: Ledger, budgets: Sequence[Budget]) -> Committed:
+    """Commit those of the events that are new; of two with one id, one."""
+    left: dict[str, Event] = {event.event_id: event for event in events}
+    while left:
+        fresh = list(left.values())
+        try:
+            return Committed(frozenset(left), await ledger.commit(fresh, increments(budgets, fresh)))
+        except AlreadyRecorded as known:
+            if not known.event_ids & left.keys():
+                raise
+            left = {name: event for name, event in left.items() if name not in known.event_ids}
+    return Committed()
 
 
 def _resolve(group: Sequence[Waiting], failures: Mapping[str, Exception]) -> None:

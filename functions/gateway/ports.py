@@ -367,6 +367,10 @@ class Keys(Protocol):
         """
         ...
 
+    async def restore(self, before: Key | None, after: Key | None) -> None:
+        """Have the record of a hash, which says `before`, say what a replay says. Raises `StoreUnavailable`."""
+        ...
+
 
 class AccountChangedMeanwhile(Exception):
     """Somebody else's change of a user or a team came first; nothing of the commit was written. Read it again."""

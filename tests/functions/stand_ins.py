@@ -79,6 +79,9 @@ class CountedKeys:
     async def commit(self, events: Sequence[KeyEvent]) -> None:
         raise AssertionError("nothing is changed here")
 
+    async def restore(self, before: Key | None, after: Key | None) -> None:
+        raise AssertionError("nothing is changed here")
+
 
 class WatchedKeys:
     """Real keys whose looking up by id may fail, and that count how often that is asked."""
@@ -91,6 +94,7 @@ class WatchedKeys:
         self.expiring = keys.expiring
         self.page = keys.page
         self.commit = keys.commit
+        self.restore = keys.restore
 
     async def by_id(self, key_id: str) -> Key | None:
         self.readings += 1

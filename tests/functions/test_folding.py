@@ -26,7 +26,7 @@ from functions.gateway.folding import Folder, open_folder
 from functions.gateway.limits import Defaults
 from functions.gateway.ports import BUDGET_ALERTS, Counters, Ledger
 from functions.gateway.remembered_holders import RememberedHolders
-from functions.replay import replayed
+from functions.gateway.replaying import replayed
 from tests.builders import NOON, TODAY, allowance, budget, failure, key, key_created, key_updated, spend
 from tests.functions.stand_ins import FewAccounts, WatchedKeys
 
@@ -192,7 +192,7 @@ async def test_a_failure_that_was_billed_counts_and_announces(fold: Fold) -> Non
     await fold.folder.fold(failure("f", cost=nano_usd(5)))
 
     assert (await fold.spent(), await fold.alerts()) == (nano_usd(5), [50])
-    assert (await replayed(fold.stores.ledger, [budget()]))[TODAY].spent == await fold.spent()
+    assert (await replayed(fold.ledger.replay(), [budget()])).counters[TODAY] == await fold.spent()
 
 
 async def test_another_instance_does_not_announce_again(fold: Fold) -> None:
@@ -245,7 +245,7 @@ async def test_a_spend_counts_in_its_allowance_too(fold: Fold) -> None:
 
     counters = {name: (await fold.stores.counters.read(name)).spent async for name in fold.stores.counters.names()}
     assert counters == {TODAY: 7, MINE.allowance_id: 5}
-    assert {name: window.spent for name, window in (await replayed(fold.ledger, [budget()])).items()} == counters
+    assert (await replayed(fold.ledger.replay(), [budget()])).counters == counters
 
 
 async def test_a_spend_announces_in_the_window_that_it_was_admitted_to(fold: Fold) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from events.budget import BudgetWindow
 from events.money import NanoUsd
 from functions.adapters.embedded.stores import open_embedded
 from functions.adapters.stores import Stores
+from functions.gateway.ports import AliasTaken
 from functions.replay import compare
-from tests.builders import TODAY, budget, spend
+from tests.builders import TODAY, allowance, budget, key, key_created, key_deleted, key_updated, spend
 from tests.e2e.stack import ROOT, clean_environment
 
 
@@ -24,7 +26,7 @@ async def stores(tmp_path: Path) -> AsyncGenerator[Stores]:
 
 
 async def replay(stores: Stores, *, repair: bool = False) -> int:
-    return await compare(stores.ledger, stores.counters, [budget()], repair=repair)
+    return await compare(stores, [budget()], repair=repair)
 
 
 async def test_counters_that_agree_are_no_difference(stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,6 +75,75 @@ async def test_a_counter_of_another_configuration_is_listed_and_left_alone(
         "global:2026-11: counter $0.000000009, not of this configuration; left alone\n0 counters replayed, 0 differ\n"
     )
     assert (await stores.counters.read("global:2026-11")).spent == 9
+
+
+async def test_counters_of_any_scope_are_replayed(stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
+    of_red = spend("a", cost=5, allowance_ids=("team:red:2026-11|a",))
+    await stores.ledger.commit([of_red], {TODAY: 5, "team:red:2026-11": 6, "team:red:2026-11|a": 5})
+    await stores.counters.set_spent("user:ada:all", NanoUsd(3))
+
+    assert await replay(stores) == 1
+    assert capsys.readouterr().out == (
+        "team:red:2026-11: counter $0.000000006, ledger $0.000000005\n"
+        "user:ada:all: counter $0.000000003, ledger $0.000000000\n"
+        "2 counters replayed, 2 differ\n"
+    )
+    assert await replay(stores, repair=True) == await replay(stores) == 0
+
+
+async def test_the_counter_of_an_allowance_differs_while_the_gate_knows_it(stores: Stores) -> None:
+    held = allowance("a", 10)
+    await stores.ledger.commit([spend("a", cost=5, allowance_ids=(held.allowance_id,))], {TODAY: 5})
+    assert await replay(stores) == 0
+
+    await stores.gate.take(held, limit=NanoUsd(10))
+    assert await replay(stores) == 1
+    assert await replay(stores, repair=True) == 0
+    assert (await stores.counters.read(held.allowance_id)).spent == 5
+
+
+async def test_keys_that_say_what_the_ledger_says_are_no_difference(
+    stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await stores.keys.commit([key_created(key(str(number), key_alias=f"k{number}")) for number in range(250)])
+    await stores.keys.commit(
+        [key_deleted(key("7", key_alias="k7")), key_updated(key("8", key_alias="k8"), blocked=True)]
+    )
+
+    assert await replay(stores) == 0
+    assert capsys.readouterr().out == "0 counters and 249 keys replayed, 0 differ\n"
+
+
+async def test_keys_that_say_something_else_differ_and_are_repaired(
+    stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b, c = (key(name, key_alias=name) for name in "abc")
+    swapped = replace(b, key_alias="a", blocked=True)
+    await stores.keys.commit([key_created(a), key_created(b)])
+    await stores.keys.restore(a, None)
+    await stores.keys.restore(b, swapped)
+    await stores.keys.restore(None, c)
+
+    assert await replay(stores) == 1
+    assert capsys.readouterr().out == (
+        f"key {c.key_hash}: store version 1, ledger none\n"
+        f"key {a.key_hash}: store none, ledger version 1\n"
+        f'key {b.key_hash}: store {{"key_alias": "a", "blocked": true}}, '
+        'ledger {"key_alias": "b", "blocked": false}\n'
+        "0 counters and 2 keys replayed, 3 differ\n"
+    )
+    assert await replay(stores, repair=True) == await replay(stores) == 0
+    assert [await stores.keys.get(k.key_hash) for k in (a, b, c)] == [a, b, None]
+
+
+async def test_a_repaired_alias_is_taken(stores: Stores) -> None:
+    a = key("a", key_alias="ci")
+    await stores.keys.commit([key_created(a)])
+    await stores.keys.restore(a, None)
+    await replay(stores, repair=True)
+
+    with pytest.raises(AliasTaken):
+        await stores.keys.commit([key_created(key("b", key_alias="ci"))])
 
 
 def command(*arguments: str, **environment: str) -> tuple[int, str]:

@@ -59,6 +59,10 @@ class SqliteKeys:
         """Append and write, or nothing."""
         await self._database.run(lambda connection: _commit(connection, events))
 
+    async def restore(self, before: Key | None, after: Key | None) -> None:
+        """Replace the record."""
+        await self._database.run(lambda connection: _restore(connection, before, after))
+
 
 def _second(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -94,12 +98,27 @@ def _recorded(connection: sqlite3.Connection, event_id: str) -> bytes | None:
 
 def _write(connection: sqlite3.Connection, before: Key | None, after: Key | None) -> None:
     if before and (after is None or is_renewed(before, after)):
-        connection.execute("INSERT OR REPLACE INTO keys (key_hash) VALUES (?)", (before.key_hash,))
+        _bury(connection, before)
     if after is None:
         return
     if before is None or is_renewed(before, after):
         _check_hash(connection, after.key_hash)
     _check_alias(connection, after)
+    _put(connection, after)
+
+
+def _restore(connection: sqlite3.Connection, before: Key | None, after: Key | None) -> None:
+    if after is not None:
+        _put(connection, after)
+    elif before is not None:
+        _bury(connection, before)
+
+
+def _bury(connection: sqlite3.Connection, key: Key) -> None:
+    connection.execute("INSERT OR REPLACE INTO keys (key_hash) VALUES (?)", (key.key_hash,))
+
+
+def _put(connection: sqlite3.Connection, after: Key) -> None:
     row = (after.key_hash, after.key_alias, after.user_id, after.team_id, after.created_at.isoformat())
     connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?)", (*row, encode_key(after)))
 

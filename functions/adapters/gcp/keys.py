@@ -80,6 +80,18 @@ class FirestoreKeys:
         except AlreadyExists as error:
             await self._refuse(events, error)
 
+    async def restore(self, before: Key | None, after: Key | None) -> None:
+        """Replace the document, and the aliases with it."""
+        batch = self._client.batch()
+        if before and before.key_alias:
+            batch.delete(self._aliases.document(_alias_id(before.key_alias)))
+        if after and after.key_alias:
+            batch.set(self._aliases.document(_alias_id(after.key_alias)), {})
+        if either := after or before:
+            batch.set(self._keys.document(either.key_hash), _document(after) if after else {})
+        with store_failures():
+            await batch.commit(retry=RETRY, timeout=CALL_S)
+
     def _write(self, batch: AsyncWriteBatch, before: Key | None, after: Key | None) -> None:
         if before and (after is None or is_renewed(before, after)):
             batch.set(self._keys.document(before.key_hash), {})
