@@ -37,8 +37,10 @@ from functions.gateway.pipeline import Completions
 from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
 from functions.gateway.remembered_holders import RememberedHolders
 from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
+from functions.gateway.spend_of_keys import KeySpending
 from functions.surface.keys import KeySurface
 from functions.surface.router import Surface, build_gateway, build_router
+from functions.surface.spend import SpendSurface
 
 _ROOT = Path(__file__).parent.parent
 _SHORTEST_MASTER_KEY = 16  # characters
@@ -131,13 +133,15 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
         )
         keyring = Keyring(stores.keys, config.master_key, now=_now, clock=_clock())
         administration = KeyAdministration(stores.keys, keyring, now=_now, new_key=_new_key)
-        keys = KeySurface(administration, keyring, config)
+        spending = KeySpending(stores.activity, stores.counters, now=_now)
+        keys = KeySurface(administration, keyring, config, spending)
+        spend = SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=_now)
         surface = Surface(config, stores.counters, keyring, now=_now, is_sandbox=config.is_sandbox)
         beside_requests = [
             tasks.create_task(_warm_up(config, providers.upstreams)),
             tasks.create_task(hints.exchange(fleet)),
         ]
-        yield CompletionInstance(router=build_router(surface, completions, config, keyring, keys))
+        yield CompletionInstance(router=build_router(surface, completions, config, keyring, keys, spend))
         for task in beside_requests:
             task.cancel()
 

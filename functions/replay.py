@@ -8,7 +8,9 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, astuple
 
+from events.activity import Sums
 from events.allowance import is_allowance
 from events.budget import Budget
 from events.codec import UndecodableEvent
@@ -27,6 +29,7 @@ from functions.gateway.replaying import (
     stored_counters,
     stored_keys,
 )
+from functions.gateway.spend_replay import compare_activity
 
 
 async def compare(stores: Stores, budgets: Sequence[Budget], *, repair: bool) -> int:
@@ -37,9 +40,10 @@ async def compare(stores: Stores, budgets: Sequence[Budget], *, repair: bool) ->
         sys.stdout.write(f"{difference.line}\n")
         if repair:
             await difference.repair()
-    repaired = " and were repaired" if repair and differences else ""
-    sys.stdout.write(f"{_amount(truth)} replayed, {len(differences)} differ{repaired}\n")
-    return 1 if differences and not repair else 0
+    differing = len(differences) + await _activity(stores, repair=repair)
+    repaired = " and were repaired" if repair and differing else ""
+    sys.stdout.write(f"{_amount(truth)} replayed, {differing} differ{repaired}\n")
+    return 1 if differing and not repair else 0
 
 
 async def _counters(stores: Stores, truth: Replayed, budgets: Sequence[Budget]) -> list[Difference]:
@@ -52,6 +56,24 @@ async def _counters(stores: Stores, truth: Replayed, budgets: Sequence[Budget]) 
 
 async def _keys(stores: Stores, truth: Replayed) -> list[Difference]:
     return differing_keys(await stored_keys(stores.keys), truth.keys, stores.keys)
+
+
+async def _activity(stores: Stores, *, repair: bool) -> int:
+    found = await compare_activity(stores.ledger, stores.activity, repair=repair)
+    for slot, (counted, right) in sorted(found.sums.items(), key=lambda entry: astuple(entry[0])):
+        name = f" {slot.name}" if slot.name else ""
+        sys.stdout.write(f"{slot.period} {slot.dimension}{name}: sums {_sums(counted)}, ledger {_sums(right)}\n")
+    if found.unlisted:
+        sys.stdout.write(f"{found.unlisted} requests are not listed\n")
+    return len(found.sums) + found.unlisted
+
+
+def _sums(sums: Sums) -> str:
+    """Say what a sum says, less its zeros."""
+    given = {name: value for name, value in asdict(sums).items() if value}
+    return (
+        ", ".join(f"{dollars(value) if name == 'spend' else value} {name}" for name, value in given.items()) or "none"
+    )
 
 
 def _amount(truth: Replayed) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from functions.gateway.ports import Bus, Cooldowns, Counters, DeliveredAlerts, Gate, Keys, Ledger
+from functions.gateway.ports import Activity, Bus, Cooldowns, Counters, DeliveredAlerts, Gate, Keys, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,7 @@ class Stores:
     counters: Counters
     gate: Gate
     keys: Keys
+    activity: Activity
     delivered_alerts: DeliveredAlerts
     cooldowns: Cooldowns
     bus: Bus

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol
 
 from events.accounts import Account, AccountEvent, AccountKind
+from events.activity import Completion, Dimension, Slot, Status, Sums
 from events.alerts import Alert, Mark
 from events.allowance import Allowance
 from events.budget import Budget, BudgetWindow
@@ -496,6 +497,94 @@ class AlertWebhook(Protocol):
 
 class AlertNotDelivered(Exception):
     """The webhook refused or fell silent; the message says how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendQuery:
+    """Which requests to list: those of which all that is given here is so. `offset` of them are passed over.
+
+    `name` is that of the answer or of the call, `alias` what was asked for, `[since, until)` when it was answered.
+    """
+
+    key: str | None = None
+    user: str | None = None
+    team: str | None = None
+    end_user: str | None = None
+    model: str | None = None
+    alias: str | None = None
+    provider: str | None = None
+    status: Status | None = None
+    name: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    offset: int = 0
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendPage:
+    """Some of the requests that were asked for, the latest first, and how many there are in all."""
+
+    requests: tuple[Completion, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellQuery:
+    """Which cells to give: those of the days `first` to `last`, and of all that is given here."""
+
+    first: str
+    last: str
+    key: str | None = None
+    user: str | None = None
+    team: str | None = None
+
+
+class Activity(Protocol):
+    """What `events.activity` makes of the ledger, written in the ledger's own commits. Each raises `StoreUnavailable`.
+
+    Who reads many sums says how many at most; where there are more, some of them are missing.
+    """
+
+    async def named(self, period: str, dimension: Dimension, names: Sequence[str]) -> Mapping[str, Sums]:
+        """Give the sums of some names; what is missing has none."""
+        ...
+
+    async def highest(self, dimension: Dimension, *, offset: int, limit: int) -> Sequence[tuple[str, Sums]]:
+        """Give names and their sums of all time, the highest spend first."""
+        ...
+
+    async def daily(self, dimension: Dimension, first: str, last: str, *, limit: int) -> Sequence[tuple[Slot, Sums]]:
+        """Give every day's sums by name, the earliest day first."""
+        ...
+
+    async def cells(self, query: CellQuery, *, limit: int) -> Sequence[tuple[Slot, Sums]]:
+        """Give the days' sums by everything at once, the earliest day first."""
+        ...
+
+    async def page(self, query: SpendQuery) -> SpendPage:
+        """List requests."""
+        ...
+
+    async def keys(self, key_ids: Sequence[str]) -> Mapping[str, Key]:
+        """Give those of the keys that there are, by the hash that each had at first."""
+        ...
+
+    def stored(self) -> AsyncIterator[tuple[Slot, Sums]]:
+        """Give every sum there is, for a replay to compare."""
+        ...
+
+    async def put(self, sums: Mapping[Slot, Sums]) -> None:
+        """Have sums say what a replay says."""
+        ...
+
+    async def unlisted(self, requests: Sequence[Completion]) -> Sequence[Completion]:
+        """Give those requests of the ledger that `page` doesn't know: they were recorded by a version without it."""
+        ...
+
+    async def enlist(self, requests: Sequence[Completion]) -> None:
+        """Have `page` know requests of the ledger; doing it twice is harmless."""
+        ...
 
 
 # --- admission -------------------------------------------------------------------------------------

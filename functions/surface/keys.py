@@ -15,18 +15,26 @@ from functions.gateway.exact_json import write_json
 from functions.gateway.key_administration import KeyAdministration, ShownKey
 from functions.gateway.keys import Keyring
 from functions.gateway.ports import KeyPage, KeyQuery
+from functions.gateway.spend_of_keys import KeySpend, KeySpending
 from functions.surface.edge import json_response
 from functions.surface.reading import read_json
 
 _MOST_BODY_BYTES = 1024 * 1024
 _PAGE_SIZE = 10
+KEY_COLUMNS = (
+    "token", "key_name", "key_alias", "user_id", "team_id", "spend", "total_spend", "max_budget", "budget_duration",
+    "budget_reset_at", "blocked", "expires", "created_at",
+)  # fmt: skip
 
 
 class KeySurface:
     """Everything under `/key`: with the master key, and closed where there is none."""
 
-    def __init__(self, administration: KeyAdministration, keyring: Keyring, config: Config) -> None:
+    def __init__(
+        self, administration: KeyAdministration, keyring: Keyring, config: Config, spending: KeySpending
+    ) -> None:
         self._administration = administration
+        self._spending = spending
         self._keyring = keyring
         self._limit_bytes = min(config.max_request_bytes, _MOST_BODY_BYTES)
 
@@ -40,7 +48,9 @@ class KeySurface:
         """`GET /key/info`."""
         await self._operator(request)
         presented: str = key_shapes.read_info(request.query_params)["key"]
-        return _json({"key": presented, "info": row(await self._administration.find(presented))})
+        key = await self._administration.find(presented)
+        spent = await self._spending.of([key])
+        return _json({"key": presented, "info": row_with_spend(key, spent[key.key_id])})
 
     async def update(self, request: Request) -> Response:
         """`POST /key/update`."""
@@ -62,7 +72,8 @@ class KeySurface:
         number, size = asked.pop("page", 1), asked.pop("size", _PAGE_SIZE)
         is_full: bool = asked.pop("return_full_object", False)
         page = await self._administration.page(KeyQuery(**asked, offset=(number - 1) * size, limit=size))
-        return _json(listed(page, number, size, is_full=is_full))
+        spent = await self._spending.of(page.keys) if is_full else None
+        return _json(listed(page, number, size, spent))
 
     async def block(self, request: Request) -> Response:
         """`POST /key/block`."""
@@ -122,15 +133,24 @@ def row(key: Key) -> dict[str, Any]:
     }
 
 
+def row_with_spend(key: Key, spent: KeySpend) -> dict[str, Any]:
+    """Give a key and what it has spent."""
+    return row(key) | {
+        "spend": usd(spent.spend),
+        "total_spend": usd(spent.total_spend),
+        "budget_reset_at": _time(spent.resets_at),
+    }
+
+
 def shown(made: ShownKey) -> dict[str, Any]:
     """Give a key with what nobody is shown again."""
     return {"key": made.presented, "token_id": made.key.key_hash, **row(made.key)}
 
 
-def listed(page: KeyPage, number: int, size: int, *, is_full: bool) -> dict[str, Any]:
-    """Give a page of keys: their hashes, or all that there is of them."""
+def listed(page: KeyPage, number: int, size: int, spent: Mapping[str, KeySpend] | None) -> dict[str, Any]:
+    """Give a page of keys: their hashes, or where it is told what they have spent, all that there is of them."""
     return {
-        "keys": [row(key) if is_full else key.key_hash for key in page.keys],
+        "keys": [key.key_hash if spent is None else row_with_spend(key, spent[key.key_id]) for key in page.keys],
         "total_count": page.total,
         "current_page": number,
         "total_pages": -(-page.total // size),

@@ -23,6 +23,7 @@ from functions.surface.chat import ChatEndpoint
 from functions.surface.edge import at_edge, json_response
 from functions.surface.embeddings import EmbeddingEndpoint
 from functions.surface.keys import KeySurface, key_paths
+from functions.surface.spend import SpendSurface, spend_paths
 
 _READY_WITHIN_S = 2
 _log = logging.getLogger(__name__)
@@ -106,7 +107,12 @@ async def liveliness(request: Request) -> Response:
 
 
 def build_router(
-    surface: Surface, completions: Completions, config: Config, keyring: Keyring, keys: KeySurface
+    surface: Surface,
+    completions: Completions,
+    config: Config,
+    keyring: Keyring,
+    keys: KeySurface,
+    spend: SpendSurface,
 ) -> ASGIApp:
     """Put every endpoint that needs an instance on its paths; `build_gateway` answers for its errors."""
     return Router(
@@ -119,6 +125,7 @@ def build_router(
             *_on(("/health",), surface.health),
             *_on(("/health/readiness",), surface.readiness),
             *_on(("/global/spend",), surface.global_spend),
+            *(Route(path, answer, methods=["GET"]) for path, answer in spend_paths(spend).items()),
             *(Route(path, answer, methods=[method]) for path, (answer, method) in key_paths(keys).items()),
         ],
         redirect_slashes=False,

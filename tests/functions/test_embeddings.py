@@ -16,11 +16,13 @@ from functions.gateway.health import Fleet
 from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Counters
+from functions.gateway.spend_of_keys import KeySpending
 from functions.providers.google import google_embedder, google_upstream
 from functions.providers.openai import openai_embedder, openai_upstream
 from functions.surface.edge import at_edge
 from functions.surface.keys import KeySurface
 from functions.surface.router import Surface, build_router
+from functions.surface.spend import SpendSurface
 from infra.local.sandbox.__main__ import Sandbox, build_app
 from tests.builders import NOON
 from tests.functions.stand_ins import HeldBus, OpenAdmission, open_keyring
@@ -68,8 +70,8 @@ async def gateway() -> AsyncGenerator[Gateway]:
         )
         keyring = open_keyring()
         surface = Surface(config, cast("Counters", None), keyring, now=_noon, is_sandbox=True)
-        keys = KeySurface(cast("KeyAdministration", None), keyring, config)
-        router = build_router(surface, completions, config, keyring, keys)
+        keys = KeySurface(cast("KeyAdministration", None), keyring, config, cast("KeySpending", None))
+        router = build_router(surface, completions, config, keyring, keys, cast("SpendSurface", None))
         app = httpx2.ASGITransport(app=at_edge(router))
         http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))
         yield Gateway(http, sandbox, bus)

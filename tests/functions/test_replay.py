@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from events.activity import ALL_TIME, Slot, Sums
 from events.budget import BudgetWindow
 from events.money import NanoUsd
 from functions.adapters.embedded.stores import open_embedded
@@ -144,6 +145,20 @@ async def test_a_repaired_alias_is_taken(stores: Stores) -> None:
 
     with pytest.raises(AliasTaken):
         await stores.keys.commit([key_created(key("b", key_alias="ci"))])
+
+
+async def test_sums_of_activity_differ_and_are_repaired(stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
+    await stores.ledger.commit([spend("a", cost=5)], {TODAY: 5})
+    total, made_up = Slot(ALL_TIME, "total", ""), Slot("2026-11-24", "tag", "x")
+    await stores.activity.put({total: Sums(requests=2), made_up: Sums(spend=NanoUsd(7))})
+
+    assert await replay(stores) == 1
+    assert capsys.readouterr().out == (
+        "2026-11-24 tag x: sums $0.000000007 spend, ledger none\n"
+        "all total: sums 2 requests, ledger 1 requests, $0.000000005 spend, 10 input_tokens, 5 output_tokens\n"
+        "1 counters replayed, 2 differ\n"
+    )
+    assert await replay(stores, repair=True) == await replay(stores) == 0
 
 
 def command(*arguments: str, **environment: str) -> tuple[int, str]:

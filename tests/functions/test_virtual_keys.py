@@ -24,10 +24,12 @@ from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.keys import Keyring
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import KeyChangedMeanwhile, KeyQuery
+from functions.gateway.spend_of_keys import KeySpending
 from functions.providers.openai import openai_embedder, openai_upstream
 from functions.surface.edge import at_edge
 from functions.surface.keys import KeySurface
 from functions.surface.router import Surface, build_router
+from functions.surface.spend import SpendSurface
 from infra.local.sandbox.__main__ import Sandbox, build_app
 from tests.builders import NOON, key
 from tests.functions.stand_ins import CountedKeys, HeldBus, OpenAdmission
@@ -60,9 +62,11 @@ class Gateway:
         return await self.post("/v1/chat/completions", by=by, model=model, messages=MESSAGES, **fields)
 
     async def info(self, key: str) -> dict[str, Any]:
+        """Give what is known of a key, apart from what it has spent."""
         answer = await self.get("/key/info", key=key)
         assert answer.status_code == 200, answer.text
-        return answer.json()["info"]
+        spent = ("spend", "total_spend", "budget_reset_at")
+        return {name: value for name, value in answer.json()["info"].items() if name not in spent}
 
     async def make(self, **fields: Any) -> str:
         answer = await self.post("/key/generate", **fields)
@@ -132,9 +136,11 @@ async def _open(stack: AsyncExitStack, state_dir: Path, clock: Clock, master_key
     administration = KeyAdministration(
         stores.keys, keyring, now=clock.now, new_key=lambda: f"sk-made-here-{id(stores)}-{next(made):04}"
     )
-    keys = KeySurface(administration, keyring, config)
+    spending = KeySpending(stores.activity, stores.counters, now=clock.now)
+    keys = KeySurface(administration, keyring, config, spending)
+    spend = SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=clock.now)
     surface = Surface(config, stores.counters, keyring, now=clock.now, is_sandbox=True)
-    app = httpx2.ASGITransport(app=at_edge(build_router(surface, completions, config, keyring, keys)))
+    app = httpx2.ASGITransport(app=at_edge(build_router(surface, completions, config, keyring, keys, spend)))
     http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))
     return Gateway(http, bus, stores)
 

@@ -3,10 +3,12 @@
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from events.activity import Slot, Sums, activity, is_completion
 from events.alerts import Mark
 from events.budget import BudgetWindow
 from events.codec import Event, decode, encode
 from events.money import NanoUsd
+from functions.adapters.embedded.activity import grow, list_request
 from functions.adapters.embedded.database import Database
 from functions.gateway.ports import AlreadyRecorded
 
@@ -32,8 +34,9 @@ class SqliteLedger:
 
     async def commit(self, events: Sequence[Event], increments: Mapping[str, int]) -> dict[str, int]:
         """Append and grow, or nothing."""
-        rows = [(event.event_id, encode(event)) for event in events]
-        return await self._database.run(lambda connection: _commit(connection, rows, increments))
+        rows = [(event, encode(event)) for event in events]
+        sums = activity(events)
+        return await self._database.run(lambda connection: _commit(connection, rows, increments, sums))
 
     async def known(self, event_ids: Sequence[str]) -> frozenset[str]:
         """Look each up."""
@@ -100,21 +103,28 @@ class SqliteDeliveredAlerts:
 
 
 def _commit(
-    connection: sqlite3.Connection, rows: Sequence[tuple[str, bytes]], increments: Mapping[str, int]
+    connection: sqlite3.Connection,
+    rows: Sequence[tuple[Event, bytes]],
+    increments: Mapping[str, int],
+    sums: Mapping[Slot, Sums],
 ) -> dict[str, int]:
-    known = [event_id for event_id, raw in rows if not _append(connection, event_id, raw)]
+    known = [event.event_id for event, raw in rows if not _append(connection, event, raw)]
     if known:
         raise AlreadyRecorded(frozenset(known))
-    grow = (
+    grow(connection, sums)
+    count = (
         "INSERT INTO counters VALUES (?, ?) ON CONFLICT (counter) DO UPDATE SET spent = spent + excluded.spent "
         "RETURNING spent"
     )
-    return {counter: connection.execute(grow, (counter, by)).fetchone()[0] for counter, by in increments.items()}
+    return {counter: connection.execute(count, (counter, by)).fetchone()[0] for counter, by in increments.items()}
 
 
-def _append(connection: sqlite3.Connection, event_id: str, raw: bytes) -> bool:
-    statement = "INSERT INTO events (event_id, event) VALUES (?, ?) ON CONFLICT DO NOTHING"
-    return connection.execute(statement, (event_id, raw)).rowcount == 1
+def _append(connection: sqlite3.Connection, event: Event, raw: bytes) -> bool:
+    statement = "INSERT INTO events (event_id, event) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING position"
+    row = connection.execute(statement, (event.event_id, raw)).fetchone()
+    if row and is_completion(event):
+        list_request(connection, row[0], event)
+    return row is not None
 
 
 def _known(connection: sqlite3.Connection, event_ids: Sequence[str]) -> frozenset[str]:

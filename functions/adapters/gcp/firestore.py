@@ -1,7 +1,7 @@
 """The ledger and what is folded from it, in Firestore.
 
-`events/{event_id}` holds `{type, time, event}` with the encoded event, `counters/{counter}` holds
-`{spent, crossed, announced}`, `delivered_alerts/{event_id}` is empty.
+`events/{event_id}` holds `{type, time, event}` with the encoded event, and of a request what it is listed by;
+`counters/{counter}` holds `{spent, crossed, announced}`, `delivered_alerts/{event_id}` is empty.
 """
 
 # Google's libraries leave parts of their types open.
@@ -15,10 +15,12 @@ from google.cloud.firestore_v1 import ArrayUnion, Increment
 from google.cloud.firestore_v1.async_client import AsyncClient
 from google.cloud.firestore_v1.field_path import FieldPath
 
+from events.activity import activity, is_completion
 from events.alerts import Mark
 from events.budget import BudgetWindow
 from events.codec import Event, decode, encode
 from events.money import NanoUsd
+from functions.adapters.gcp.activity import grow, listing
 from functions.adapters.gcp.failures import CALL_S, RETRY, store_failures
 from functions.gateway.ports import AlreadyRecorded
 
@@ -43,12 +45,14 @@ class FirestoreLedger:
             batch.create(self._events.document(event.event_id), event_document(event))
         for counter, by in increments.items():
             batch.set(self._counters.document(counter), {"spent": Increment(by)}, merge=True)
+        grow(self._client, batch, activity(events))
         try:
             with store_failures():
                 results = await batch.commit(retry=RETRY, timeout=CALL_S)
         except AlreadyExists as error:
             raise AlreadyRecorded(await self.known([event.event_id for event in events])) from error
-        totals = [result.transform_results[0].integer_value for result in results[len(events) :]]
+        counted = results[len(events) : len(events) + len(increments)]
+        totals = [result.transform_results[0].integer_value for result in counted]
         return dict(zip(increments, totals, strict=True))
 
     async def known(self, event_ids: Sequence[str]) -> frozenset[str]:
@@ -130,4 +134,5 @@ class FirestoreDeliveredAlerts:
 
 def event_document(event: Event) -> dict[str, Any]:
     """Give what is kept of an event, under its id."""
-    return {"type": event.type, "time": event.time, "event": encode(event).decode()}
+    listed = listing(event) if is_completion(event) else {}
+    return {"type": event.type, "time": event.time, "event": encode(event).decode(), **listed}

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from google.cloud.firestore_v1.async_client import AsyncClient
 
+from functions.adapters.gcp.activity import FirestoreActivity
 from functions.adapters.gcp.cooldowns import FirestoreCooldowns
 from functions.adapters.gcp.failures import store_failures
 from functions.adapters.gcp.firestore import FirestoreCounters, FirestoreDeliveredAlerts, FirestoreLedger
@@ -26,6 +27,7 @@ async def open_gcp(project: str, *, pubsub_emulator_host: str | None = None) -> 
                 counters=FirestoreCounters(firestore),
                 gate=FirestoreGate(firestore),
                 keys=FirestoreKeys(firestore),
+                activity=FirestoreActivity(firestore),
                 delivered_alerts=FirestoreDeliveredAlerts(firestore),
                 cooldowns=FirestoreCooldowns(firestore),
                 bus=PubSubBus(publisher, project),
