@@ -38,7 +38,7 @@ async def compare(stores: Stores, budgets: Sequence[Budget], *, repair: bool) ->
     differences = [*await _counters(stores, truth, budgets), *await _keys(stores, truth)]
     for difference in differences:
         sys.stdout.write(f"{difference.line}\n")
-        if repair:
+        if repair and difference.repair:
             await difference.repair()
     differing = len(differences) + await _activity(stores, repair=repair)
     repaired = " and were repaired" if repair and differing else ""

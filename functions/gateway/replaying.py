@@ -1,19 +1,22 @@
 """Replaying: the ledger, added up from nothing, against what the stores say.
 
-It is read event by event. In memory is what it comes to: a number for each counter, and each key's last change.
+It is read event by event. In memory is what it comes to: a number for each counter, each key's last change, and the
+changes of users and teams.
 """
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
+from typing import get_args
 
+from events.accounts import Account, AccountEvent, AccountKind, id_of, replay_accounts
 from events.allowance import is_allowance
 from events.budget import Budget, increments
-from events.codec import Event, encode_key
+from events.codec import Event
 from events.keys import Key, KeyEvent, evolve, replay_keys, subject_of
 from events.money import NOTHING, NanoUsd, usd
-from functions.gateway.ports import Counters, Gate, KeyQuery, Keys
+from functions.gateway.ports import AccountQuery, Accounts, Counters, Gate, KeyQuery, Keys
 
 _AT_ONCE = 100
 _HOLDERS = ("key", "user", "team", "end_user")
@@ -25,6 +28,12 @@ class Replayed:
 
     counters: dict[str, NanoUsd] = field(default_factory=dict[str, NanoUsd])
     changes: dict[str, KeyEvent] = field(default_factory=dict[str, KeyEvent])  # the last of each key
+    account_changes: list[AccountEvent] = field(default_factory=list[AccountEvent])
+
+    @property
+    def accounts(self) -> dict[tuple[AccountKind, str], Account]:
+        """Give the users and teams that there are."""
+        return replay_accounts(self.account_changes)
 
     @property
     def keys(self) -> dict[str, Key]:
@@ -38,14 +47,16 @@ class Replayed:
         if isinstance(event, KeyEvent):
             key_id = subject_of(event).key_id
             self.changes[key_id] = evolve(self.changes.get(key_id), event)
+        if isinstance(event, AccountEvent):
+            self.account_changes.append(event)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a store says otherwise than the ledger does, in one line, and what puts it right."""
+    """What a store says otherwise than the ledger does, in one line, and what puts it right, where something does."""
 
     line: str
-    repair: Callable[[], Awaitable[None]]
+    repair: Callable[[], Awaitable[None]] | None
 
 
 async def replayed(events: AsyncIterator[Event], budgets: Sequence[Budget]) -> Replayed:
@@ -116,14 +127,37 @@ def _key(stored: Key | None, right: Key | None, keys: Keys) -> Difference:
     return Difference(line, partial(keys.restore, stored, right))
 
 
-def _told(key: Key | None, other: Key | None) -> str:
-    """Say what is otherwise in a key than in the other."""
-    if key is None:
+async def stored_accounts(accounts: Accounts) -> dict[tuple[AccountKind, str], Account]:
+    """Give every user and team."""
+    found: dict[tuple[AccountKind, str], Account] = {}
+    for kind in get_args(AccountKind):
+        offset = 0
+        while page := (await accounts.page(kind, AccountQuery(offset=offset, limit=_AT_ONCE))).accounts:
+            found |= {(kind, id_of(account)): account for account in page}
+            offset += len(page)
+    return found
+
+
+def differing_accounts(
+    stored: Mapping[tuple[AccountKind, str], Account], truth: Mapping[tuple[AccountKind, str], Account]
+) -> list[Difference]:
+    """Compare users and teams; nothing puts them right."""
+    return [
+        Difference(f"{' '.join(name)}: store {_told(mine, right)}, ledger {_told(right, mine)}", None)
+        for name in sorted({*stored, *truth})
+        if (mine := stored.get(name)) != (right := truth.get(name))
+    ]
+
+
+def _told(one: Key | Account | None, other: Key | Account | None) -> str:
+    """Say what is otherwise in one than in the other."""
+    if one is None:
         return "none"
     if other is None:
-        return f"version {key.version}"
-    mine, theirs = (json.loads(encode_key(one)) for one in (key, other))
-    return json.dumps({name: value for name, value in mine.items() if value != theirs[name]}, ensure_ascii=False)
+        return f"version {one.version}"
+    values = {f.name: getattr(one, f.name) for f in fields(one)}
+    differing = {name: value for name, value in values.items() if value != getattr(other, name, None)}
+    return json.dumps(differing, ensure_ascii=False, default=str)
 
 
 def dollars(spent: NanoUsd) -> str:

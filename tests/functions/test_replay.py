@@ -6,17 +6,20 @@ import sys
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from events.accounts import Account, AccountKind, Team, User, UserCreated
 from events.activity import ALL_TIME, Slot, Sums
 from events.budget import BudgetWindow
 from events.money import NanoUsd
 from functions.adapters.embedded.stores import open_embedded
 from functions.adapters.stores import Stores
 from functions.gateway.ports import AliasTaken
+from functions.gateway.replaying import Replayed, differing_accounts
 from functions.replay import compare
-from tests.builders import TODAY, allowance, budget, key, key_created, key_deleted, key_updated, spend
+from tests.builders import NOON, TODAY, allowance, budget, key, key_created, key_deleted, key_updated, spend
 from tests.e2e.stack import ROOT, clean_environment
 
 
@@ -159,6 +162,23 @@ async def test_sums_of_activity_differ_and_are_repaired(stores: Stores, capsys: 
         "1 counters replayed, 2 differ\n"
     )
     assert await replay(stores, repair=True) == await replay(stores) == 0
+
+
+def test_users_and_teams_that_say_something_else_differ() -> None:
+    made: dict[str, Any] = {"created_at": NOON, "created_by": "master", "updated_at": NOON, "updated_by": "master"}
+    ada, red = User(user_id="ada", version=1, **made), Team(team_id="red", version=2, **made)
+    created = UserCreated(event_id="user:ada:000001", time=NOON, actor="master", after=ada)
+    truth = Replayed()
+    truth.follow(created, [])
+
+    stored: dict[tuple[AccountKind, str], Account] = {("user", "ada"): replace(ada, blocked=True), ("team", "red"): red}
+    differences = differing_accounts(stored, truth.accounts)
+
+    assert [difference.line for difference in differences] == [
+        "team red: store version 2, ledger none",
+        'user ada: store {"blocked": true}, ledger {"blocked": false}',
+    ]
+    assert differing_accounts({("user", "ada"): ada}, truth.accounts) == []
 
 
 def command(*arguments: str, **environment: str) -> tuple[int, str]:
