@@ -24,7 +24,7 @@ from functions.gateway.announcing import Announcer
 from functions.gateway.errors import StoreUnavailable, Unstorable
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.limits import Defaults
-from functions.gateway.ports import BUDGET_ALERTS, Counters, Ledger
+from functions.gateway.ports import BUDGET_ALERTS, Bus, Counters, Ledger
 from functions.gateway.remembered_holders import RememberedHolders
 from functions.gateway.replaying import replayed
 from tests.builders import NOON, TODAY, allowance, budget, failure, key, key_created, key_updated, spend
@@ -67,6 +67,20 @@ class WatchedCounters:
         return await self._counters.read(counter)
 
 
+class WatchedBus:
+    """A real bus that may be down."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.is_down = False
+        self.dead_letter = bus.dead_letter
+
+    async def publish(self, topic: str, event: Event) -> None:
+        if self.is_down:
+            raise StoreUnavailable("the bus is down")
+        await self._bus.publish(topic, event)
+
+
 class Fold:
     """A folder with its store, and the alerts that it has published."""
 
@@ -74,6 +88,7 @@ class Fold:
         self.stores = stores
         self.ledger = WatchedLedger(stores.ledger)
         self.counters = WatchedCounters(stores.counters)
+        self.bus = WatchedBus(stores.bus)
         self.keys = WatchedKeys(stores.keys)
         self.accounts = FewAccounts()
         self.clock = 0.0
@@ -93,7 +108,7 @@ class Fold:
                 keys=self.keys,
                 holders=RememberedHolders(self.keys, self.accounts, clock=lambda: self.clock),
                 counters=self.counters,
-                bus=self.stores.bus,
+                bus=self.bus,
             ),
             now=lambda: now,
             interval_s=0,
@@ -425,6 +440,28 @@ async def test_an_event_whose_key_can_not_be_read_is_counted_and_comes_again_for
         await other.fold(spend_of_ci("a", 6))
     assert await ids_of_some(of_ci) == [f"{CI_COUNTER}:50"]
     assert await of_ci.spent() == nano_usd(7)
+
+
+async def test_an_alert_that_the_bus_did_not_take_is_published_with_the_next_event(of_ci: Fold) -> None:
+    of_ci.bus.is_down = True
+    refused = await fold_all(of_ci.folder, [spend_of_ci("a", 4.9), spend_of_ci("b", 0.2)])
+    of_ci.bus.is_down = False
+    await of_ci.folder.fold(spend_of_ci("c", 0.1))
+
+    assert [type(error) for error in refused] == [StoreUnavailable, StoreUnavailable]
+    assert await of_ci.alert_ids() == [f"{TODAY}:50", f"{CI_COUNTER}:50"]
+
+
+async def test_an_alert_of_a_key_that_the_bus_did_not_take_is_published_with_the_next_event(of_ci: Fold) -> None:
+    small = key_updated(CI, max_budget=nano_usd(1))
+    await of_ci.stores.keys.commit([small])
+    of_ci.bus.is_down = True
+    refused = await fold_all(of_ci.folder, [spend_of_ci("a", 0.5), spend("b", cost=1)])
+    of_ci.bus.is_down = False
+    await of_ci.folder.fold(spend_of_ci("c", 0.1))
+
+    assert [type(error) for error in refused] == [StoreUnavailable, type(None)]
+    assert await of_ci.alert_ids() == [f"{CI_COUNTER}:50"]
 
 
 async def test_a_key_that_never_can_be_read_holds_up_no_event(of_ci: Fold) -> None:
