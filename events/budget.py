@@ -2,18 +2,21 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from hashlib import sha256
-from typing import ClassVar, TypeGuard, assert_never
+from typing import TypeGuard, assert_never
 from urllib.parse import quote
 
+from events.alerts import BudgetAlert, Mark, ProjectedExceeded, SoftBudgetCrossed, ThresholdCrossed
 from events.allowance import counter_of, counters_of
 from events.money import NOTHING, NanoUsd
 from events.spend import CompletionFailed, SpendRecorded
 from events.window import ENDLESS, Window, window_at
 
 _LONGEST_NAME = 100  # with a key's hash and a window's name it is an event's id
+_SHORTEST_PROJECTED = timedelta(hours=1)
+_TOO_EARLY = 10  # what a tenth of a window says of the rest is chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,27 +44,28 @@ class Budget:
 
     def has_counter(self, name: str) -> bool:
         """Say whether a counter is that of one of this budget's windows; its duration may have been another once."""
-        return self._window_named(name) is not None
+        return self.window_named(name) is not None
 
     def window_of(self, spend: SpendRecorded | CompletionFailed) -> Window:
         """Give the window in which a spend counts: that of its allowance of this budget, or else of its own time."""
         for allowance_id in spend.allowance_ids:
-            if window := self._window_named(counter_of(allowance_id)):
+            if window := self.window_named(counter_of(allowance_id)):
                 return window
         return self.window(spend.time)
 
-    def _window_named(self, name: str) -> Window | None:
+    def window_named(self, counter: str) -> Window | None:
+        """Give the window whose counter this is, unless it is that of no window of this budget."""
         prefix = f"{self.budget_id}:"
-        if not name.startswith(prefix):
+        if not counter.startswith(prefix):
             return None
-        key = name.removeprefix(prefix)
+        key = counter.removeprefix(prefix)
         if self.duration is None:
             return ENDLESS if key == ENDLESS.key else None
         try:
             starts_at = datetime.fromisoformat(f"{key}-01" if len(key) == len("2026-11") else key)
-        except ValueError:
+            window = self.window(starts_at.replace(tzinfo=UTC))
+        except (ValueError, OverflowError):
             return None
-        window = self.window(starts_at.replace(tzinfo=UTC))
         return window if window.key == key else None
 
 
@@ -75,42 +79,36 @@ def _quoted(name: str) -> str:
     return quoted if len(quoted) <= _LONGEST_NAME else f"sha256-{sha256(name.encode()).hexdigest()}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThresholdCrossed:
-    """The spend of a window has reached `percent` of its budget. `event_id` is `budget:window:percent`."""
-
-    type: ClassVar[str] = "budget.threshold_crossed.v1"
-
-    event_id: str
-    time: datetime  # aware, UTC: when it was noticed
-    budget_id: str
-    window: str
-    window_ends_at: datetime | None  # `None`: never
-    percent: int
-    spent: NanoUsd
-    max_budget: NanoUsd
-
-
 @dataclass(frozen=True, slots=True)
 class BudgetWindow:
-    """What has been counted in one window: the money spent, and the thresholds already announced."""
+    """What has been counted in one window: the money spent, and what was announced of it.
+
+    `crossed` are the thresholds, `announced` the other marks.
+    """
 
     spent: NanoUsd = NOTHING
     crossed: frozenset[int] = frozenset()
+    announced: frozenset[str] = frozenset()
+
+    def has_marked(self, mark: Mark) -> bool:
+        """Say whether this was announced."""
+        return mark in (self.crossed if isinstance(mark, int) else self.announced)
 
 
-def evolve(state: BudgetWindow, event: SpendRecorded | CompletionFailed | ThresholdCrossed) -> BudgetWindow:
+def evolve(state: BudgetWindow, event: SpendRecorded | CompletionFailed | BudgetAlert) -> BudgetWindow:
     """Follow one event. It never refuses: the event describes what already happened."""
     match event:
         case SpendRecorded() | CompletionFailed():
             return replace(state, spent=NanoUsd(state.spent + event.cost))
         case ThresholdCrossed():
             return replace(state, crossed=state.crossed | {event.percent})
+        case SoftBudgetCrossed() | ProjectedExceeded():
+            return replace(state, announced=state.announced | {str(event.mark)})
         case _:
             assert_never(event)
 
 
-def fold(state: BudgetWindow, events: Iterable[SpendRecorded | CompletionFailed | ThresholdCrossed]) -> BudgetWindow:
+def fold(state: BudgetWindow, events: Iterable[SpendRecorded | CompletionFailed | BudgetAlert]) -> BudgetWindow:
     """Follow all events in turn; the order does not matter."""
     return reduce(evolve, events, state)
 
@@ -141,20 +139,26 @@ def _counters(budgets: Iterable[Budget], spend: SpendRecorded | CompletionFailed
     return named | {budget.counter(budget.window_of(spend)) for budget in budgets}
 
 
-def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[ThresholdCrossed]:
-    """Decide which thresholds are reached and unannounced; safe to ask again after a crash.
+def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[BudgetAlert]:
+    """Decide what is to be told of a window and is unannounced; safe to ask again after a crash."""
+    return [
+        *due_thresholds(budget, window, state, now),
+        *due_soft_budget(budget, window, state, now),
+        *due_projection(budget, window, state, now),
+    ]
 
-    A budget of nothing has no part to reach.
-    """
+
+def due_thresholds(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[ThresholdCrossed]:
+    """Decide which thresholds are reached and unannounced. A budget of nothing has no part to reach."""
     if budget.max_budget is None:
         return []
     return [
         ThresholdCrossed(
-            event_id=f"{budget.budget_id}:{window.key}:{percent}",
+            event_id=f"{budget.counter(window)}:{percent}",
             time=now,
             budget_id=budget.budget_id,
             window=window.key,
-            window_ends_at=None if window.is_endless else window.ends_at,
+            window_ends_at=_end(window),
             percent=percent,
             spent=state.spent,
             max_budget=budget.max_budget,
@@ -162,3 +166,61 @@ def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetim
         for percent in sorted(set(budget.thresholds) - state.crossed)
         if state.spent * 100 >= budget.max_budget * percent > 0
     ]
+
+
+def due_soft_budget(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[SoftBudgetCrossed]:
+    """Decide whether the soft budget is reached and unannounced. One of nothing is none."""
+    if not budget.soft_budget or state.spent < budget.soft_budget or state.has_marked("soft_budget"):
+        return []
+    return [
+        SoftBudgetCrossed(
+            event_id=f"{budget.counter(window)}:soft",
+            time=now,
+            budget_id=budget.budget_id,
+            window=window.key,
+            window_ends_at=_end(window),
+            spent=state.spent,
+            soft_budget=budget.soft_budget,
+            max_budget=budget.max_budget,
+        )
+    ]
+
+
+def due_projection(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[ProjectedExceeded]:
+    """Decide whether a window would pass its limit if it went on like this, and that is unannounced.
+
+    One that has reached it already is told of by the other alerts; one that has hardly begun says nothing.
+    """
+    limit = budget.soft_budget or budget.max_budget
+    length, elapsed = _microseconds(window, now)
+    is_telling = length >= _SHORTEST_PROJECTED // timedelta(microseconds=1) and length <= elapsed * _TOO_EARLY
+    if not limit or not is_telling or elapsed >= length or state.has_marked("projected"):
+        return []
+    if state.spent >= limit or state.spent * length <= limit * elapsed:
+        return []
+    return [
+        ProjectedExceeded(
+            event_id=f"{budget.counter(window)}:projected",
+            time=now,
+            budget_id=budget.budget_id,
+            window=window.key,
+            window_ends_at=window.ends_at,
+            spent=state.spent,
+            soft_budget=budget.soft_budget,
+            max_budget=budget.max_budget,
+            projected=NanoUsd(state.spent * length // elapsed),
+            exceeded_at=window.starts_at + timedelta(microseconds=elapsed * limit // state.spent),
+        )
+    ]
+
+
+def _microseconds(window: Window, now: datetime) -> tuple[int, int]:
+    """Give a window's length, and how much of it is over; an endless one has neither."""
+    if window.is_endless:
+        return 0, 0
+    microsecond = timedelta(microseconds=1)
+    return (window.ends_at - window.starts_at) // microsecond, (now - window.starts_at) // microsecond
+
+
+def _end(window: Window) -> datetime | None:
+    return None if window.is_endless else window.ends_at

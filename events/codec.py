@@ -26,16 +26,17 @@ from events.accounts import (
     UserDeleted,
     UserUpdated,
 )
-from events.budget import ThresholdCrossed
+from events.alerts import Alert, KeyExpiring, ProjectedExceeded, SoftBudgetCrossed, ThresholdCrossed
 from events.keys import Key, KeyBlocked, KeyCreated, KeyDeleted, KeyEvent, KeyRegenerated, KeyUnblocked, KeyUpdated
 from events.spend import CompletionFailed, SpendRecorded
 from events.tick import Ticked
 
-Event = SpendRecorded | CompletionFailed | ThresholdCrossed | Ticked | KeyEvent | AccountEvent
+Event = SpendRecorded | CompletionFailed | Alert | Ticked | KeyEvent | AccountEvent
 
 SOURCE = "//litellm-gateway"
 _CLASSES: tuple[type[Event], ...] = (
-    SpendRecorded, CompletionFailed, ThresholdCrossed, Ticked,
+    SpendRecorded, CompletionFailed, Ticked,
+    ThresholdCrossed, SoftBudgetCrossed, ProjectedExceeded, KeyExpiring,
     KeyCreated, KeyUpdated, KeyBlocked, KeyUnblocked, KeyRegenerated, KeyDeleted,
     UserCreated, UserUpdated, UserDeleted, TeamCreated, TeamUpdated, TeamDeleted,
 )  # fmt: skip

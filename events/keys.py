@@ -164,7 +164,7 @@ def event_id_of(key_id: str, version: int) -> str:
 
 def evolve(latest: KeyEvent | None, event: KeyEvent) -> KeyEvent:
     """Follow one event of a key: the later version holds, in whatever order they come, however often."""
-    return event if latest is None or _version(event) > _version(latest) else latest
+    return event if latest is None or version_of(event) > version_of(latest) else latest
 
 
 def replay_keys(events: Iterable[object]) -> dict[str, Key]:
@@ -172,14 +172,16 @@ def replay_keys(events: Iterable[object]) -> dict[str, Key]:
     latest: dict[str, KeyEvent] = {}
     for event in events:
         if isinstance(event, KeyEvent):
-            key_id = _either(event).key_id
+            key_id = subject_of(event).key_id
             latest[key_id] = evolve(latest.get(key_id), event)
     return {key.key_hash: key for event in latest.values() if (key := key_after(event))}
 
 
-def _version(event: KeyEvent) -> int:
+def version_of(event: KeyEvent) -> int:
+    """Say which version of its key an event makes; the end of one is a version too."""
     return event.before.version + 1 if isinstance(event, KeyDeleted) else event.after.version
 
 
-def _either(event: KeyEvent) -> Key:
+def subject_of(event: KeyEvent) -> Key:
+    """Give the key that an event is about, as it is now or was last."""
     return event.before if isinstance(event, KeyDeleted) else event.after

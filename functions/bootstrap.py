@@ -26,6 +26,7 @@ from functions.adapters.stores import Stores
 from functions.gateway.account_administration import AccountAdministration
 from functions.gateway.admission import WholeAdmission, open_admission
 from functions.gateway.allowances import AllowanceAdmission, Terms
+from functions.gateway.announcing import Announcer
 from functions.gateway.catalog import Catalog, parse_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
 from functions.gateway.errors import StoreUnavailable
@@ -37,6 +38,7 @@ from functions.gateway.keys import PREFIX, Keyring
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
 from functions.gateway.rates import RateAdmission
+from functions.gateway.remembered_holders import RememberedHolders
 from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
 from functions.gateway.spend_of_keys import KeySpending
 from functions.surface.accounts import AccountSurface, account_routes
@@ -200,12 +202,23 @@ async def open_fold(environment: Environment) -> AsyncGenerator[FoldInstance]:
             ledger=stores.ledger,
             counters=stores.counters,
             gate=stores.gate,
-            bus=stores.bus,
+            announcer=_announcer(config, stores),
             now=_now,
             interval_s=_FOLD_INTERVAL_S[environment.gateway_backend],
         )
         async with open_folder(folder):
             yield FoldInstance(folder=folder, bus=stores.bus)
+
+
+def _announcer(config: Config, stores: Stores) -> Announcer:
+    return Announcer(
+        budgets=[config.budget],
+        defaults=config.defaults,
+        keys=stores.keys,
+        holders=RememberedHolders(stores.keys, None, clock=_clock()),
+        counters=stores.counters,
+        bus=stores.bus,
+    )
 
 
 @asynccontextmanager

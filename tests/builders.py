@@ -17,8 +17,9 @@ from events.accounts import (
     UserUpdated,
 )
 from events.accounts import event_id_of as account_event_id_of
+from events.alerts import Holder, KeyExpiring, ProjectedExceeded, SoftBudgetCrossed, ThresholdCrossed
 from events.allowance import Allowance, allowance_id
-from events.budget import Budget, ThresholdCrossed
+from events.budget import Budget
 from events.keys import Key, KeyCreated, KeyDeleted, KeyUpdated, event_id_of
 from events.money import NanoUsd, nano_usd
 from events.spend import Attempt, CompletionFailed, Scopes, SpendRecorded, Usage
@@ -95,6 +96,58 @@ def threshold_crossed(percent: int = 80) -> ThresholdCrossed:
         spent=nano_usd(8.2),
         max_budget=nano_usd(10),
     )
+
+
+HOLDER = Holder(
+    kind="key",
+    key_hash="ab" * 32,
+    key_name="sk-...abcd",
+    key_alias="ci_nightly",
+    user_id="ada",
+    user_email="ada@example.com",
+    team_id="red",
+    team_alias="Red",
+)
+_OF_A_KEY: dict[str, Any] = {
+    "time": NOON,
+    "budget_id": "key:1",
+    "window": "2026-11-24",
+    "window_ends_at": datetime(2026, 11, 25, tzinfo=UTC),
+    "holder": HOLDER,
+}
+
+
+def soft_budget_crossed(**fields: Any) -> SoftBudgetCrossed:
+    """An alert of a key's soft budget of $5."""
+    given: dict[str, Any] = {
+        **_OF_A_KEY,
+        "spent": nano_usd(6),
+        "soft_budget": nano_usd(5),
+        "max_budget": None,
+        **fields,
+    }
+    return SoftBudgetCrossed(event_id="key:1:2026-11-24:soft", **given)
+
+
+def projected_exceeded(**fields: Any) -> ProjectedExceeded:
+    """An alert of a key that goes on to spend $12 of $10."""
+    given: dict[str, Any] = {
+        **_OF_A_KEY,
+        "spent": nano_usd(6),
+        "soft_budget": None,
+        "max_budget": nano_usd(10),
+        "projected": nano_usd(12),
+        "exceeded_at": datetime(2026, 11, 24, 20, tzinfo=UTC),
+        **fields,
+    }
+    return ProjectedExceeded(event_id="key:1:2026-11-24:projected", **given)
+
+
+def key_expiring(days: int = 7) -> KeyExpiring:
+    """An alert of a key that expires in December."""
+    expires_at = datetime(2026, 12, 1, tzinfo=UTC)
+    event_id = f"key:1:expiring:{days}:2026-12-01T00:00:00Z"
+    return KeyExpiring(event_id=event_id, time=NOON, days=days, expires_at=expires_at, holder=HOLDER)
 
 
 def key(name: str = "a", *, version: int = 1, **fields: Any) -> Key:

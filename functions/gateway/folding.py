@@ -1,22 +1,22 @@
 """Folding: events that arrive together become one atomic commit of ledger and counters, and alerts where due."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from events.budget import Budget, BudgetWindow, ThresholdCrossed, due_alerts, increments, is_counted
+from events.budget import Budget, increments
 from events.codec import Event
-from events.money import NanoUsd
 from events.tick import Ticked
-from events.window import Window
+from functions.gateway.announcing import Announcer
 from functions.gateway.errors import StoreUnavailable, Unstorable
-from functions.gateway.ports import BUDGET_ALERTS, AlreadyRecorded, Bus, Counters, Gate, Ledger
+from functions.gateway.ports import AlreadyRecorded, Counters, Gate, Ledger
 from functions.gateway.reconciling import reconcile_late, reconcile_unsettled
 
 Waiting = tuple[Event, asyncio.Future[None]]
 
-_MOST_AT_ONCE = 200  # keeps a commit far under Firestore's 10 MiB a request
+MOST_AT_ONCE = 200  # keeps a commit far under Firestore's 10 MiB a request
 
 
 class Folder:
@@ -33,7 +33,7 @@ class Folder:
         ledger: Ledger,
         counters: Counters,
         gate: Gate,
-        bus: Bus,
+        announcer: Announcer,
         now: Callable[[], datetime],
         interval_s: float,
     ) -> None:
@@ -41,11 +41,10 @@ class Folder:
         self._ledger = ledger
         self._counters = counters
         self._gate = gate
-        self._bus = bus
+        self._announcer = announcer
         self._now = now
         self._interval_s = interval_s
         self._waiting: asyncio.Queue[Waiting] = asyncio.Queue()
-        self._announced: set[str] = set()
 
     async def fold(self, event: Event) -> None:
         """Return once the event is in the ledger and counted, and the alerts due by it are on the bus.
@@ -60,7 +59,7 @@ class Folder:
         """Commit what waits, group by group, until cancelled."""
         while True:
             group = [await self._waiting.get()]
-            while len(group) < _MOST_AT_ONCE and not self._waiting.empty():
+            while len(group) < MOST_AT_ONCE and not self._waiting.empty():
                 group.append(self._waiting.get_nowait())
             await self._settle(group)
             await asyncio.sleep(self._interval_s)
@@ -68,68 +67,54 @@ class Folder:
     async def _settle(self, group: Sequence[Waiting]) -> None:
         """Fold a group; where one of its events may be at fault, one by one, so that only the culprit fails."""
         try:
-            await self._fold_group([event for event, _ in group])
+            failures = await self._fold_group([event for event, _ in group])
         except Exception as error:  # noqa: BLE001 (a worker loop: the waiter raises it)
             if len(group) == 1 or (isinstance(error, StoreUnavailable) and not isinstance(error, Unstorable)):
-                _resolve(group, error)
+                _resolve(group, {event.event_id: error for event, _ in group})
                 return
             for waiting in group:
                 await self._settle([waiting])
         else:
-            _resolve(group, None)
+            _resolve(group, failures)
 
-    async def _fold_group(self, group: Sequence[Event]) -> None:
-        totals = await self._commit({event.event_id: event for event in group if not isinstance(event, Ticked)})
+    async def _fold_group(self, group: Sequence[Event]) -> Mapping[str, Exception]:
+        """Commit, reconcile, announce; gives what must come again all the same, so that an alert is not lost."""
+        facts = [event for event in group if not isinstance(event, Ticked)]
+        totals = (await commit_new(facts, self._ledger, self._budgets)).totals
         now = self._now()
         await reconcile_late(group, self._gate, self._counters, now)
         if any(isinstance(event, Ticked) for event in group):
             await reconcile_unsettled(self._gate, self._counters, now)
-        for budget in self._budgets:
-            for window in _windows(budget, group, now):
-                await self._announce(budget, window, totals.get(budget.counter(window)), now)
-
-    async def _commit(self, events: dict[str, Event]) -> dict[str, int]:
-        """Commit those of the events that are new, and give the totals of the counters they touched."""
-        while events:
-            fresh = list(events.values())
-            try:
-                return await self._ledger.commit(fresh, increments(self._budgets, fresh))
-            except AlreadyRecorded as known:
-                if not known.event_ids & events.keys():
-                    raise
-                events = {name: event for name, event in events.items() if name not in known.event_ids}
-        return {}
-
-    async def _announce(self, budget: Budget, window: Window, total: int | None, now: datetime) -> None:
-        """Publish the alerts that are due and unmarked, then mark them. Level-triggered: a crash between repeats it.
-
-        `total` is the counter's, where this commit grew it: mostly it shows, without a read, that nothing is new.
-        """
-        if total is not None and self._all_announced(due_alerts(budget, window, BudgetWindow(NanoUsd(total)), now)):
-            return
-        counter = budget.counter(window)
-        state = await self._counters.read(counter)
-        due = due_alerts(budget, window, state, now)
-        for alert in due:
-            await self._bus.publish(BUDGET_ALERTS, alert)
-        if due:
-            await self._counters.mark_crossed(counter, [alert.percent for alert in due])
-        reached = due_alerts(budget, window, BudgetWindow(state.spent), now)
-        self._announced.update(alert.event_id for alert in reached)
-
-    def _all_announced(self, alerts: Sequence[ThresholdCrossed]) -> bool:
-        return all(alert.event_id in self._announced for alert in alerts)
+            await self._announcer.announce_expiring(now)
+        return await self._announcer.announce(group, totals, now)
 
 
-def _windows(budget: Budget, group: Sequence[Event], now: datetime) -> set[Window]:
-    """Give the windows that a group is about: those that it counts in, and at a tick the present one."""
-    counted = {budget.window_of(event) for event in group if is_counted(event)}
-    return counted | {budget.window(now) for event in group if isinstance(event, Ticked)}
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Which of some events were new, and the totals of the counters that these grew."""
+
+    new: frozenset[str] = frozenset()
+    totals: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-def _resolve(group: Sequence[Waiting], error: Exception | None) -> None:
-    for _, done in group:
+async def commit_new(events: Iterable[Event], ledger: Ledger, budgets: Sequence[Budget]) -> Committed:
+    """Commit those of the events that are new; of two with one id, one."""
+    left: dict[str, Event] = {event.event_id: event for event in events}
+    while left:
+        fresh = list(left.values())
+        try:
+            return Committed(frozenset(left), await ledger.commit(fresh, increments(budgets, fresh)))
+        except AlreadyRecorded as known:
+            if not known.event_ids & left.keys():
+                raise
+            left = {name: event for name, event in left.items() if name not in known.event_ids}
+    return Committed()
+
+
+def _resolve(group: Sequence[Waiting], failures: Mapping[str, Exception]) -> None:
+    for event, done in group:
         if not done.done():
+            error = failures.get(event.event_id)
             done.set_exception(error) if error else done.set_result(None)
 
 

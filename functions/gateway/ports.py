@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from events.accounts import Account, AccountEvent, AccountKind
 from events.activity import Completion, Dimension, Slot, Status, Sums
+from events.alerts import Alert, Mark
 from events.allowance import Allowance
-from events.budget import Budget, BudgetWindow, ThresholdCrossed
+from events.budget import Budget, BudgetWindow
 from events.codec import Event
 from events.keys import Key, KeyEvent
 from events.money import NanoUsd
@@ -233,6 +234,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def known(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """Give those of the ids whose events are in it. Raises `StoreUnavailable`."""
+        ...
+
     def replay(self) -> AsyncIterator[Event]:
         """Give every event once, in no particular order."""
         ...
@@ -242,11 +247,11 @@ class Counters(Protocol):
     """What is computed from the ledger. Counters are named by `Budget.counter`; an unknown one is at zero."""
 
     async def read(self, counter: str) -> BudgetWindow:
-        """Give the money spent and the thresholds marked as announced. Raises `StoreUnavailable`."""
+        """Give the money spent and what is marked as announced. Raises `StoreUnavailable`."""
         ...
 
-    async def mark_crossed(self, counter: str, percents: Sequence[int]) -> None:
-        """Remember that these thresholds were announced; doing it twice is harmless."""
+    async def mark_announced(self, counter: str, marks: Sequence[Mark]) -> None:
+        """Remember that these alerts of a window were announced; doing it twice is harmless."""
         ...
 
     async def set_spent(self, counter: str, spent: NanoUsd) -> None:
@@ -343,6 +348,14 @@ class Keys(Protocol):
         """Give the key as it is, or `None` where there is none. Raises `StoreUnavailable`."""
         ...
 
+    async def by_id(self, key_id: str) -> Key | None:
+        """Give the key that had this hash at first, whatever it has now. Raises `StoreUnavailable`."""
+        ...
+
+    async def expiring(self, after: datetime, before: datetime) -> Sequence[Key]:
+        """Give the keys that expire after the one time and not after the other. Raises `StoreUnavailable`."""
+        ...
+
     async def page(self, query: KeyQuery) -> KeyPage:
         """Give some keys. Raises `StoreUnavailable`."""
         ...
@@ -353,6 +366,10 @@ class Keys(Protocol):
         Committing again what is committed already is harmless. Raises `KeyChangedMeanwhile`, `KeyTaken`, `AliasTaken`,
         `Unstorable`, `StoreUnavailable`.
         """
+        ...
+
+    async def restore(self, before: Key | None, after: Key | None) -> None:
+        """Have the record of a hash, which says `before`, say what a replay says. Raises `StoreUnavailable`."""
         ...
 
 
@@ -475,9 +492,9 @@ class Subscription(Protocol):
 
 
 class AlertWebhook(Protocol):
-    """Where budget alerts go."""
+    """Where alerts go."""
 
-    async def send(self, alert: ThresholdCrossed) -> None:
+    async def send(self, alert: Alert) -> None:
         """Return once the receiver has answered 2xx. Raises `AlertNotDelivered`."""
         ...
 

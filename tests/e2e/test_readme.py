@@ -53,7 +53,7 @@ def run_block(name: str, stack: Stack) -> str:
 
 
 def test_every_example_is_run_by_a_test() -> None:
-    names = "curl python fallback all-fail budget alerts refused replay keys teams spend"
+    names = "curl python fallback all-fail budget alerts refused replay ledger keys teams spend"
     assert set(BLOCKS) == set(names.split())
 
 
@@ -110,6 +110,26 @@ def test_the_ledger_is_replayed_as_the_readme_says(own_stack: Stack, monkeypatch
     done = subprocess.run(["bash", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout) == (0, "1 counters replayed, 0 differ\n"), done.stderr
+
+
+def test_the_ledger_is_taken_elsewhere_as_the_readme_says(own_stack: Stack, tmp_path: Path) -> None:
+    code = BLOCKS["ledger"]["code"].replace(".venv/bin/python", sys.executable)
+    code = code.replace("ledger.jsonl", str(tmp_path / "ledger.jsonl")).replace(".local/copy", str(tmp_path / "copy"))
+    environment = clean_environment() | own_stack.environment
+    own_stack.chat()
+    wait_for(lambda: own_stack.get("/global/spend")["spend"] > 0)
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code.replace("GATEWAY_BACKEND=embedded ", "")],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"[1-9]\d* events are new, 0 were known, 0 are refused\n", done.stdout)
 
 
 def test_a_key_is_made_and_used_as_the_readme_says(tmp_path: Path) -> None:

@@ -4,16 +4,22 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from events.accounts import Account, AccountKind, Team, User, UserCreated
+from events.activity import ALL_TIME, Slot, Sums
 from events.budget import BudgetWindow
 from events.money import NanoUsd
 from functions.adapters.embedded.stores import open_embedded
 from functions.adapters.stores import Stores
+from functions.gateway.ports import AliasTaken
+from functions.gateway.replaying import Replayed, differing_accounts
 from functions.replay import compare
-from tests.builders import TODAY, budget, spend
+from tests.builders import NOON, TODAY, allowance, budget, key, key_created, key_deleted, key_updated, spend
 from tests.e2e.stack import ROOT, clean_environment
 
 
@@ -24,7 +30,7 @@ async def stores(tmp_path: Path) -> AsyncGenerator[Stores]:
 
 
 async def replay(stores: Stores, *, repair: bool = False) -> int:
-    return await compare(stores.ledger, stores.counters, [budget()], repair=repair)
+    return await compare(stores, [budget()], repair=repair)
 
 
 async def test_counters_that_agree_are_no_difference(stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,7 +42,7 @@ async def test_counters_that_agree_are_no_difference(stores: Stores, capsys: pyt
 
 async def test_a_threshold_that_was_announced_or_not_is_no_difference(stores: Stores) -> None:
     await stores.ledger.commit([spend("a", cost=5)], {TODAY: 5})
-    await stores.counters.mark_crossed(TODAY, [50, 75])
+    await stores.counters.mark_announced(TODAY, [50, 75])
 
     assert await replay(stores) == 0
 
@@ -56,7 +62,7 @@ async def test_a_counter_that_says_another_sum_differs(stores: Stores, capsys: p
 
 async def test_a_repair_corrects_the_sum_and_keeps_what_was_announced(stores: Stores) -> None:
     await stores.ledger.commit([spend("a", cost=5)], {TODAY: 6})
-    await stores.counters.mark_crossed(TODAY, [50, 75])
+    await stores.counters.mark_announced(TODAY, [50, 75])
 
     assert await replay(stores, repair=True) == 0
     assert await stores.counters.read(TODAY) == BudgetWindow(NanoUsd(5), frozenset({50, 75}))
@@ -73,6 +79,106 @@ async def test_a_counter_of_another_configuration_is_listed_and_left_alone(
         "global:2026-11: counter $0.000000009, not of this configuration; left alone\n0 counters replayed, 0 differ\n"
     )
     assert (await stores.counters.read("global:2026-11")).spent == 9
+
+
+async def test_counters_of_any_scope_are_replayed(stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
+    of_red = spend("a", cost=5, allowance_ids=("team:red:2026-11|a",))
+    await stores.ledger.commit([of_red], {TODAY: 5, "team:red:2026-11": 6, "team:red:2026-11|a": 5})
+    await stores.counters.set_spent("user:ada:all", NanoUsd(3))
+
+    assert await replay(stores) == 1
+    assert capsys.readouterr().out == (
+        "team:red:2026-11: counter $0.000000006, ledger $0.000000005\n"
+        "user:ada:all: counter $0.000000003, ledger $0.000000000\n"
+        "2 counters replayed, 2 differ\n"
+    )
+    assert await replay(stores, repair=True) == await replay(stores) == 0
+
+
+async def test_the_counter_of_an_allowance_differs_while_the_gate_knows_it(stores: Stores) -> None:
+    held = allowance("a", 10)
+    await stores.ledger.commit([spend("a", cost=5, allowance_ids=(held.allowance_id,))], {TODAY: 5})
+    assert await replay(stores) == 0
+
+    await stores.gate.take(held, limit=NanoUsd(10))
+    assert await replay(stores) == 1
+    assert await replay(stores, repair=True) == 0
+    assert (await stores.counters.read(held.allowance_id)).spent == 5
+
+
+async def test_keys_that_say_what_the_ledger_says_are_no_difference(
+    stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await stores.keys.commit([key_created(key(str(number), key_alias=f"k{number}")) for number in range(250)])
+    await stores.keys.commit(
+        [key_deleted(key("7", key_alias="k7")), key_updated(key("8", key_alias="k8"), blocked=True)]
+    )
+
+    assert await replay(stores) == 0
+    assert capsys.readouterr().out == "0 counters and 249 keys replayed, 0 differ\n"
+
+
+async def test_keys_that_say_something_else_differ_and_are_repaired(
+    stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b, c = (key(name, key_alias=name) for name in "abc")
+    swapped = replace(b, key_alias="a", blocked=True)
+    await stores.keys.commit([key_created(a), key_created(b)])
+    await stores.keys.restore(a, None)
+    await stores.keys.restore(b, swapped)
+    await stores.keys.restore(None, c)
+
+    assert await replay(stores) == 1
+    assert capsys.readouterr().out == (
+        f"key {c.key_hash}: store version 1, ledger none\n"
+        f"key {a.key_hash}: store none, ledger version 1\n"
+        f'key {b.key_hash}: store {{"key_alias": "a", "blocked": true}}, '
+        'ledger {"key_alias": "b", "blocked": false}\n'
+        "0 counters and 2 keys replayed, 3 differ\n"
+    )
+    assert await replay(stores, repair=True) == await replay(stores) == 0
+    assert [await stores.keys.get(k.key_hash) for k in (a, b, c)] == [a, b, None]
+
+
+async def test_a_repaired_alias_is_taken(stores: Stores) -> None:
+    a = key("a", key_alias="ci")
+    await stores.keys.commit([key_created(a)])
+    await stores.keys.restore(a, None)
+    await replay(stores, repair=True)
+
+    with pytest.raises(AliasTaken):
+        await stores.keys.commit([key_created(key("b", key_alias="ci"))])
+
+
+async def test_sums_of_activity_differ_and_are_repaired(stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
+    await stores.ledger.commit([spend("a", cost=5)], {TODAY: 5})
+    total, made_up = Slot(ALL_TIME, "total", ""), Slot("2026-11-24", "tag", "x")
+    await stores.activity.put({total: Sums(requests=2), made_up: Sums(spend=NanoUsd(7))})
+
+    assert await replay(stores) == 1
+    assert capsys.readouterr().out == (
+        "2026-11-24 tag x: sums $0.000000007 spend, ledger none\n"
+        "all total: sums 2 requests, ledger 1 requests, $0.000000005 spend, 10 input_tokens, 5 output_tokens\n"
+        "1 counters replayed, 2 differ\n"
+    )
+    assert await replay(stores, repair=True) == await replay(stores) == 0
+
+
+def test_users_and_teams_that_say_something_else_differ() -> None:
+    made: dict[str, Any] = {"created_at": NOON, "created_by": "master", "updated_at": NOON, "updated_by": "master"}
+    ada, red = User(user_id="ada", version=1, **made), Team(team_id="red", version=2, **made)
+    created = UserCreated(event_id="user:ada:000001", time=NOON, actor="master", after=ada)
+    truth = Replayed()
+    truth.follow(created, [])
+
+    stored: dict[tuple[AccountKind, str], Account] = {("user", "ada"): replace(ada, blocked=True), ("team", "red"): red}
+    differences = differing_accounts(stored, truth.accounts)
+
+    assert [difference.line for difference in differences] == [
+        "team red: store version 2, ledger none",
+        'user ada: store {"blocked": true}, ledger {"blocked": false}',
+    ]
+    assert differing_accounts({("user", "ada"): ada}, truth.accounts) == []
 
 
 def command(*arguments: str, **environment: str) -> tuple[int, str]:

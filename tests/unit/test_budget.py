@@ -1,12 +1,25 @@
 """Budgets: how spend adds up, and when an alert is due."""
 
+from dataclasses import replace
 from datetime import timedelta
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.budget import BudgetWindow, budget_id_of, due_alerts, fold, increments
+from events.alerts import ProjectedExceeded
+from events.budget import (
+    Budget,
+    BudgetWindow,
+    budget_id_of,
+    due_alerts,
+    due_projection,
+    due_soft_budget,
+    due_thresholds,
+    fold,
+    increments,
+)
 from events.money import NanoUsd, nano_usd
 from events.spend import CompletionFailed, SpendRecorded
 from tests.builders import NOON, TODAY, budget, failure, spend, threshold_crossed
@@ -74,7 +87,7 @@ def test_a_failed_request_that_was_billed_counts() -> None:
 def test_every_reached_threshold_is_due_once() -> None:
     state = BudgetWindow(nano_usd(9.5), frozenset({50}))
 
-    alerts = due_alerts(budget(), budget().window(NOON), state, NOON)
+    alerts = due_thresholds(budget(), budget().window(NOON), state, NOON)
 
     assert [alert.percent for alert in alerts] == [80, 95]
     assert alerts[0].event_id == "global:2026-11-24:80"
@@ -84,7 +97,7 @@ def test_a_threshold_is_due_at_its_exact_amount_and_not_a_nano_dollar_below() ->
     window = budget().window(NOON)
 
     def due_at(spent: int) -> list[int]:
-        return [alert.percent for alert in due_alerts(budget(), window, BudgetWindow(NanoUsd(spent)), NOON)]
+        return [alert.percent for alert in due_thresholds(budget(), window, BudgetWindow(NanoUsd(spent)), NOON)]
 
     assert due_at(5 * 10**9) == [50]
     assert due_at(5 * 10**9 - 1) == []
@@ -111,3 +124,69 @@ def test_a_counter_of_another_budget_or_duration_is_not_its_own(name: str) -> No
 
 def test_an_announced_threshold_is_part_of_the_state() -> None:
     assert fold(BudgetWindow(), [threshold_crossed(80)]).crossed == {80}
+
+
+def test_a_soft_budget_is_due_at_its_exact_amount_and_once() -> None:
+    soft = replace(budget(), soft_budget=NanoUsd(7), max_budget=None)
+    window = soft.window(NOON)
+    (alert,) = due_soft_budget(soft, window, BudgetWindow(NanoUsd(7)), NOON)
+
+    assert (alert.event_id, alert.soft_budget, alert.max_budget) == (f"{TODAY}:soft", 7, None)
+    assert due_soft_budget(soft, window, BudgetWindow(NanoUsd(6)), NOON) == []
+    assert due_soft_budget(soft, window, fold(BudgetWindow(NanoUsd(9)), [alert]), NOON) == []
+
+
+def projected(spent: int, limit: int, elapsed: timedelta, *, duration: str | None = "1d") -> list[ProjectedExceeded]:
+    """What is projected of a window that began at midnight."""
+    midnight = NOON - timedelta(hours=12)
+    of_some = Budget(budget_id="team:red", max_budget=NanoUsd(limit), duration=duration)
+    return due_projection(of_some, of_some.window(NOON), BudgetWindow(NanoUsd(spent)), midnight + elapsed)
+
+
+_LIMITS = st.integers(1, 10**15)
+_ELAPSED = st.timedeltas(timedelta(), timedelta(days=1, hours=1))
+
+
+@given(spent=_LIMITS, limit=_LIMITS, elapsed=_ELAPSED)
+def test_a_projection_is_what_a_straight_line_says(spent: int, limit: int, elapsed: timedelta) -> None:
+    day = timedelta(days=1)
+    part = Fraction(elapsed // timedelta(microseconds=1), day // timedelta(microseconds=1))
+
+    alerts = projected(spent, limit, elapsed)
+
+    assert bool(alerts) == (Fraction(1, 10) <= part < 1 and spent < limit < spent / (part or 1))
+    for alert in alerts:
+        assert 0 <= spent / part - alert.projected < 1
+        assert alert.time <= alert.exceeded_at < alert.window_ends_at
+
+
+@given(spent=_LIMITS, limit=_LIMITS, elapsed=_ELAPSED)
+def test_what_is_spent_later_is_never_projected_higher(spent: int, limit: int, elapsed: timedelta) -> None:
+    for alert in projected(spent, limit, elapsed):
+        for later in projected(spent, limit, elapsed + timedelta(hours=1)):
+            assert later.projected <= alert.projected
+
+
+@pytest.mark.parametrize("duration", [None, "30s", "59m"])
+def test_endless_and_short_windows_are_not_projected(duration: str | None) -> None:
+    elapsed = timedelta(hours=12, seconds=20)
+
+    assert projected(9, 10, elapsed, duration=duration) == []
+
+
+def test_a_projection_is_held_against_the_soft_budget_where_there_is_one() -> None:
+    both = replace(budget(max_budget=100), soft_budget=nano_usd(10))
+    (alert,) = due_projection(both, both.window(NOON), BudgetWindow(nano_usd(6)), NOON)
+
+    assert (alert.event_id, alert.projected) == (f"{TODAY}:projected", nano_usd(12))
+    assert alert.exceeded_at == NOON + timedelta(hours=8)
+    assert due_alerts(both, both.window(NOON), fold(BudgetWindow(nano_usd(6)), [alert]), NOON) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["key:a:gpt-4o:2026-11-24", "key:a:0001-01-01", "key:a:0001-01-01T00:00:00Z", "key:ab:all"]
+)
+def test_a_counter_of_a_model_or_of_no_time_is_none_of_a_key(name: str) -> None:
+    anchored = Budget(budget_id="key:a", max_budget=None, duration="3d", anchor=NOON)
+
+    assert anchored.window_named(name) is None

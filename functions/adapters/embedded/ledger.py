@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from events.activity import Slot, Sums, activity, is_completion
+from events.alerts import Mark
 from events.budget import BudgetWindow
 from events.codec import Event, decode, encode
 from events.money import NanoUsd
@@ -19,6 +20,7 @@ CREATE TABLE IF NOT EXISTS counters (counter TEXT PRIMARY KEY, spent INTEGER NOT
 CREATE TABLE IF NOT EXISTS thresholds (
     counter TEXT NOT NULL, percent INTEGER NOT NULL, PRIMARY KEY (counter, percent)
 );
+CREATE TABLE IF NOT EXISTS marks (counter TEXT NOT NULL, mark TEXT NOT NULL, PRIMARY KEY (counter, mark));
 CREATE TABLE IF NOT EXISTS delivered_alerts (event_id TEXT PRIMARY KEY);
 """
 _PAGE = 500
@@ -35,6 +37,10 @@ class SqliteLedger:
         rows = [(event, encode(event)) for event in events]
         sums = activity(events)
         return await self._database.run(lambda connection: _commit(connection, rows, increments, sums))
+
+    async def known(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """Look each up."""
+        return await self._database.read(lambda connection: _known(connection, event_ids))
 
     async def replay(self) -> AsyncIterator[Event]:
         """Give every event in the order of its commit, a page at a time."""
@@ -59,9 +65,9 @@ class SqliteCounters:
         """Give the counter and its marks."""
         return await self._database.read(lambda connection: _state(connection, counter))
 
-    async def mark_crossed(self, counter: str, percents: Sequence[int]) -> None:
-        """Remember announced thresholds."""
-        await self._database.run(lambda connection: _mark(connection, counter, percents))
+    async def mark_announced(self, counter: str, marks: Sequence[Mark]) -> None:
+        """Remember announced alerts."""
+        await self._database.run(lambda connection: _mark(connection, counter, marks))
 
     async def set_spent(self, counter: str, spent: NanoUsd) -> None:
         """Replace the counter."""
@@ -70,7 +76,10 @@ class SqliteCounters:
 
     async def names(self) -> AsyncIterator[str]:
         """Give every counter's name."""
-        query = "SELECT counter FROM counters UNION SELECT counter FROM thresholds ORDER BY counter"
+        query = (
+            "SELECT counter FROM counters UNION SELECT counter FROM thresholds UNION SELECT counter FROM marks "
+            "ORDER BY counter"
+        )
         for (name,) in await self._database.read(lambda connection: connection.execute(query).fetchall()):
             yield name
 
@@ -118,12 +127,23 @@ def _append(connection: sqlite3.Connection, event: Event, raw: bytes) -> bool:
     return row is not None
 
 
+def _known(connection: sqlite3.Connection, event_ids: Sequence[str]) -> frozenset[str]:
+    query = "SELECT 1 FROM events WHERE event_id = ?"
+    return frozenset(name for name in event_ids if connection.execute(query, (name,)).fetchone())
+
+
 def _state(connection: sqlite3.Connection, counter: str) -> BudgetWindow:
     row = connection.execute("SELECT spent FROM counters WHERE counter = ?", (counter,)).fetchone()
-    marks = connection.execute("SELECT percent FROM thresholds WHERE counter = ?", (counter,)).fetchall()
-    return BudgetWindow(NanoUsd(row[0] if row else 0), frozenset(percent for (percent,) in marks))
+    crossed = connection.execute("SELECT percent FROM thresholds WHERE counter = ?", (counter,)).fetchall()
+    marks = connection.execute("SELECT mark FROM marks WHERE counter = ?", (counter,)).fetchall()
+    return BudgetWindow(
+        NanoUsd(row[0] if row else 0),
+        frozenset(percent for (percent,) in crossed),
+        frozenset(mark for (mark,) in marks),
+    )
 
 
-def _mark(connection: sqlite3.Connection, counter: str, percents: Sequence[int]) -> None:
-    rows = [(counter, percent) for percent in percents]
-    connection.executemany("INSERT OR IGNORE INTO thresholds VALUES (?, ?)", rows)
+def _mark(connection: sqlite3.Connection, counter: str, marks: Sequence[Mark]) -> None:
+    for mark in marks:
+        table = "thresholds" if isinstance(mark, int) else "marks"
+        connection.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", (counter, mark))  # noqa: S608 (our names)
