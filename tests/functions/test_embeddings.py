@@ -15,7 +15,7 @@ from functions.gateway.config import Credentials, parse_config
 from functions.gateway.health import Fleet
 from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.pipeline import Completions
-from functions.gateway.ports import Counters
+from functions.gateway.ports import Activity, Counters, Keys
 from functions.gateway.spend_of_keys import KeySpending
 from functions.providers.google import google_embedder, google_upstream
 from functions.providers.openai import openai_embedder, openai_upstream
@@ -70,8 +70,10 @@ async def gateway() -> AsyncGenerator[Gateway]:
         )
         keyring = open_keyring()
         surface = Surface(config, cast("Counters", None), keyring, now=_noon, is_sandbox=True)
-        keys = KeySurface(cast("KeyAdministration", None), keyring, config, cast("KeySpending", None))
-        router = build_router(surface, completions, config, keyring, keys, cast("SpendSurface", None))
+        activity, spending = cast("Activity", None), cast("KeySpending", None)
+        keys = KeySurface(cast("KeyAdministration", None), keyring, config, spending)
+        reports = SpendSurface(activity, cast("Keys", None), spending, keyring, config, now=_noon)
+        router = build_router(surface, completions, config, keyring, keys, reports)
         app = httpx2.ASGITransport(app=at_edge(router))
         http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))
         yield Gateway(http, sandbox, bus)
