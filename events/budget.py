@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import reduce
 from hashlib import sha256
 from typing import ClassVar, TypeGuard, assert_never
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from events.allowance import counter_of, counters_of
 from events.money import NOTHING, NanoUsd
@@ -68,6 +68,14 @@ class Budget:
 def budget_id_of(scope: str, *names: str) -> str:
     """Name the budget of a scope, such as `team:red` or `key:5f3c…:gpt-4o`; every store takes it as a key."""
     return ":".join((scope, *(_quoted(name) for name in names)))
+
+
+def scope_of(budget_id: str) -> tuple[str, str | None]:
+    """Say whose a budget is: the kind and the name; that of a key for one model is the model's."""
+    scope, *names = budget_id.split(":")
+    if not names:
+        return scope, None
+    return ("model" if len(names) > 1 else scope), unquote(names[-1])
 
 
 def _quoted(name: str) -> str:
