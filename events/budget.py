@@ -149,6 +149,15 @@ def _counters(budgets: Iterable[Budget], spend: SpendRecorded | CompletionFailed
     return named | {budget.counter(budget.window_of(spend)) for budget in budgets}
 
 
+def is_reached(percent: int, spent: NanoUsd, max_budget: NanoUsd) -> bool:
+    """Say whether so much of a budget is spent. All of it is once less than a hundredth is left.
+
+    A budget that isn't passed ends before its last cent: what is left pays for no request.
+    """
+    enough = 99 if percent == 100 else percent
+    return spent * 100 >= max_budget * enough > 0
+
+
 def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[ThresholdCrossed]:
     """Decide which thresholds are reached and unannounced; safe to ask again after a crash.
 
@@ -168,5 +177,5 @@ def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetim
             max_budget=budget.max_budget,
         )
         for percent in sorted(set(budget.thresholds) - state.crossed)
-        if state.spent * 100 >= budget.max_budget * percent > 0
+        if is_reached(percent, state.spent, budget.max_budget)
     ]

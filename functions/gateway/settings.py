@@ -213,8 +213,9 @@ class RouterSettings(Resilience, AttemptTimeouts):
 class LitellmSettings(Resilience):
     """The global budget in USD (none without `max_budget`), and what holds for every request.
 
-    `drop_params` says what happens to parameters an upstream can't take, `request_timeout` how many seconds a request
-    may take over all its attempts.
+    `budget_lowers_max_tokens` says whether an answer is made shorter where a budget can't cover all that was asked for,
+    `drop_params` what happens to parameters an upstream can't take, `request_timeout` how many seconds a request may
+    take over all its attempts.
     """
 
     max_budget: _Budget | None = Field(
@@ -224,6 +225,7 @@ class LitellmSettings(Resilience):
         default="1d", description="a whole number and s, m, h, d or w, of a hundred years at most, or 1mo"
     )
     budget_exceeded_status_code: _Status = Field(default=429, description="400, 402, 403, 422 or 429")
+    budget_lowers_max_tokens: bool = Field(default=True, description=_SWITCH)
     drop_params: bool = Field(default=True, description=_SWITCH)
     request_timeout: _Seconds = Field(default=600, description=_SECONDS)
 

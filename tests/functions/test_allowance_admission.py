@@ -267,7 +267,7 @@ async def test_without_a_limit_of_their_own_many_requests_fit_into_a_budget(flee
 
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(fleet.instance())
-        holds = [await stack.enter_async_context(one.hold(unlimited, [long])) for _ in range(40)]
+        holds = [await stack.enter_async_context(one.hold(unlimited, [long])) for _ in range(30)]
         allowed = [hold.max_tokens for hold in holds]
 
     assert allowed[0] is None

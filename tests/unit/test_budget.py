@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.budget import BudgetWindow, budget_id_of, due_alerts, fold, increments
+from events.budget import BudgetWindow, budget_id_of, due_alerts, fold, increments, is_reached
 from events.money import NanoUsd, nano_usd
 from events.spend import CompletionFailed, SpendRecorded
 from tests.builders import NOON, TODAY, budget, failure, spend, threshold_crossed
@@ -111,3 +111,10 @@ def test_a_counter_of_another_budget_or_duration_is_not_its_own(name: str) -> No
 
 def test_an_announced_threshold_is_part_of_the_state() -> None:
     assert fold(BudgetWindow(), [threshold_crossed(80)]).crossed == {80}
+
+
+def test_all_of_a_budget_is_reached_once_less_than_a_hundredth_is_left() -> None:
+    assert not is_reached(100, nano_usd(9.89), nano_usd(10))
+    assert is_reached(100, nano_usd(9.9), nano_usd(10))
+    assert not is_reached(99, nano_usd(9.89), nano_usd(10))
+    assert not is_reached(101, nano_usd(10), nano_usd(10))
