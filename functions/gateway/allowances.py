@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from events.allowance import Allowance, allowance_id, uncapped
+from events.allowance import Allowance, allowance_id, expiry_of, uncapped
 from events.budget import Budget
 from events.money import NOTHING, NanoUsd
 from events.window import Window
@@ -19,6 +19,9 @@ from functions.gateway.worst_case import WorstCase, worst_case
 _POLL_S = 0.25
 _CLOSED_S = 1.0  # how long it is believed that there is nothing left
 _CLOSE_WITHIN_S = 5.0
+_MANY = 4  # times as much as is likely to be spent next
+_LARGE_IDLE_S = 2.0
+_LARGE_PART = 8  # of what is left: more of it is for others, whatever it was once needed for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +191,14 @@ class Pool:
                     async with asyncio.timeout(self._terms.store_within_s):
                         await self._gate.give_back(done.allowance_id, done.rest)
 
+    async def tend(self) -> None:
+        """Give back what lies idle: soon where little is left, or where it is far more than is spent of late."""
+        now, ahead = self._clock(), self._pace.ahead(self._clock())
+        self.purse.retire(now, over=NanoUsd(ahead * _MANY), unused_since=now - _LARGE_IDLE_S)
+        self.purse.retire(now, over=NanoUsd(max(ahead * _MANY, self.left // _LARGE_PART)), unused_since=now)
+        is_scarce = self.left < self.limit // 16
+        await self.give_back(idle_s=1 if is_scarce else self._terms.idle_s)
+
     def _fill(self) -> None:
         if self._filling is None or self._filling.done():
             self._filling = self._tasks.create_task(self._fill_while_waited_for())
@@ -227,7 +238,8 @@ class Pool:
         allowance, usable_until = self._unanswered or (self._allowance(size), now + self._terms.lifetime_s)
         self._unanswered = (allowance, usable_until)  # until there is an answer, the same one is asked for
         async with asyncio.timeout(self._terms.store_within_s):
-            grant = await self._gate.take(allowance, limit=self.limit)
+            expires_at = None if self.window.is_endless else allowance.expires_at
+            grant = await self._gate.take(allowance, limit=self.limit, gate_expires_at=expires_at)
         self._unanswered = None
         self.admitted = grant.admitted
         if grant.granted:
@@ -247,10 +259,12 @@ class Pool:
 
     def _allowance(self, size: NanoUsd) -> Allowance:
         seconds = self._terms.lifetime_s + self._terms.longest_request_s
+        settled_by = self._now() + timedelta(seconds=seconds)
         return Allowance(
             allowance_id=allowance_id(self.counter, self._new_id()),
             granted=size,
-            settled_by=self._now() + timedelta(seconds=seconds),
+            settled_by=settled_by,
+            expires_at=expiry_of(settled_by, self.window),
         )
 
     async def _look(self) -> None:
@@ -380,12 +394,11 @@ class AllowanceAdmission:
             hold.release()
 
     async def tend(self) -> None:
-        """Give back what lies idle, until cancelled: soon where little is left, and others may need it."""
+        """Give back what lies idle, until cancelled."""
         while True:
             await asyncio.sleep(1)
             for pool in list(self._pools.values()):
-                is_scarce = pool.left < pool.limit // 16
-                await pool.give_back(idle_s=1 if is_scarce else self._terms.idle_s)
+                await pool.tend()
                 if pool.is_over(self._terms.idle_s):
                     del self._pools[pool.counter]
                     if self._current.get(pool.budget.budget_id) is pool:

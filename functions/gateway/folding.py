@@ -12,7 +12,7 @@ from events.tick import Ticked
 from events.window import Window
 from functions.gateway.errors import StoreUnavailable, Unstorable
 from functions.gateway.ports import BUDGET_ALERTS, AlreadyRecorded, Bus, Counters, Gate, Ledger
-from functions.gateway.reconciling import reconcile_late, reconcile_unsettled
+from functions.gateway.reconciling import reconcile_late, reconcile_unsettled, sweep_expired
 
 Waiting = tuple[Event, asyncio.Future[None]]
 
@@ -84,6 +84,7 @@ class Folder:
         await reconcile_late(group, self._gate, self._counters, now)
         if any(isinstance(event, Ticked) for event in group):
             await reconcile_unsettled(self._gate, self._counters, now)
+            await sweep_expired(self._gate, now)
         for budget in self._budgets:
             for window in _windows(budget, group, now):
                 await self._announce(budget, window, totals.get(budget.counter(window)), now)

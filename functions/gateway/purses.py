@@ -86,6 +86,12 @@ class Purse:
         self.allowances = [one for one in self.allowances if one not in out]
         return out
 
+    def retire(self, now: float, *, over: NanoUsd, unused_since: float) -> None:
+        """Have no more holds begin on those that have more free than that, and were not used since then."""
+        for one in self.allowances:
+            if one.free > over and one.used_at <= unused_since:
+                one.usable_until = min(one.usable_until, now)
+
     def __iter__(self) -> Iterator[Open]:
         return iter(self.allowances)
 

@@ -50,12 +50,12 @@ class WatchedGate:
     def __post_init__(self) -> None:
         self.open.set()
 
-    async def take(self, asked: Allowance, *, limit: NanoUsd) -> Grant:
+    async def take(self, asked: Allowance, *, limit: NanoUsd, gate_expires_at: datetime | None = None) -> Grant:
         self.calls += 1
         await self.open.wait()
         if self.is_down:
             raise StoreUnavailable("the store is down")
-        grant = await self.gate.take(asked, limit=limit)
+        grant = await self.gate.take(asked, limit=limit, gate_expires_at=gate_expires_at)
         if self.loses:
             self.loses -= 1
             raise StoreUnavailable("the answer was lost")
@@ -77,6 +77,9 @@ class WatchedGate:
 
     async def amend(self, before: Allowance, after: Allowance) -> bool:
         return await self.gate.amend(before, after)
+
+    async def sweep(self, now: datetime, *, limit: int) -> int:
+        return await self.gate.sweep(now, limit=limit)
 
 
 @dataclass

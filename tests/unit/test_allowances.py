@@ -52,7 +52,7 @@ class Store:
     def give_back(self, name: str, rest: int) -> None:
         known = self.allowances.get(name)
         if known is not None and known.returned is None:
-            del self.allowances[name]
+            self.allowances[name] = replace(known, returned=NanoUsd(rest))
             self.admitted -= rest
 
     def fold(self, number: int, name: str, cost: int) -> None:
