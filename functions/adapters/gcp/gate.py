@@ -3,8 +3,8 @@
 `gates/{counter}` holds `{admitted, expires_at}` and is only ever incremented: it is the hot one.
 `allowances/{allowance_id}` holds `{granted, settled_by, returned, watched, watched_since, expires_at}`, and `due`,
 which is `settled_by` until its rest is given back, and `swept_from`, which is `expires_at` from then on: one index each
-finds those that are late, and those to forget. Each write to one depends on what it was before, so that a commit that is
-repeated, or comes second, fails and changes no `admitted`.
+finds those that are late, and those to forget. Each write to one depends on what it was before, so that a commit that
+is repeated, or comes second, fails and changes no `admitted`.
 """
 
 # Google's libraries leave parts of their types open.
