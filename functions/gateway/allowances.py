@@ -73,6 +73,11 @@ class _Waiter:
     bound: asyncio.Timeout
     is_short: bool = False  # the store has said that there is too little
 
+    def fail(self, error: Exception) -> None:
+        """Have it raise, unless its time was up a moment ago."""
+        if not self.covered.done():
+            self.covered.set_exception(error)
+
     def begin_patience(self, now: float) -> None:
         """Have it wait as long as its patience lasts, instead of as long as the store may take."""
         if not self.is_short:
@@ -279,7 +284,7 @@ class Pool:
         for waiter in hopeless:
             self._waiting.remove(waiter)
             self._close(waiter.cost)
-            waiter.covered.set_exception(Short(self, self.purse.most(self._clock())))
+            waiter.fail(Short(self, self.purse.most(self._clock())))
         self._serve()
         return bool(hopeless)
 
@@ -292,6 +297,9 @@ class Pool:
     def _serve(self) -> None:
         """Give those who wait what there is, in their order."""
         while self._waiting:
+            if self._waiting[0].covered.done():  # its time is up, and it will be gone in a moment
+                self._waiting.popleft()
+                continue
             covering = self.purse.hold(self._waiting[0].cost, self._clock())
             if covering is None:
                 return
@@ -309,7 +317,7 @@ class Pool:
 
     def _fail(self, error: Exception) -> None:
         while self._waiting:
-            self._waiting.popleft().covered.set_exception(error)
+            self._waiting.popleft().fail(error)
 
 
 class AllowanceHold:
