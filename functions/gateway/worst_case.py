@@ -11,7 +11,9 @@ from events.money import NanoUsd
 from functions.gateway.catalog import Prices
 from functions.gateway.ports import ChatRequest, Deployment, Request
 
-_OVERHEAD_TOKENS = 1_000  # that providers add: roles, the instructions for tools
+_OVERHEAD_TOKENS = 100  # that providers add: roles, where an answer begins
+_INSTRUCTION_TOKENS = 1_000  # that they add where an answer must have a form: how tools are called
+_FORMS = ("tools", "functions", "response_format")
 _MESSAGE_TOKENS = 16
 _IMAGE_TOKENS = 6_000  # https://platform.claude.com/docs/en/build-with-claude/vision: 4,784 at most, 2026-11
 _AUDIO_BYTES_PER_TOKEN = 16  # base64 of 8 kbit/s is 1,300 bytes a second, of 32 tokens with Google, fewer elsewhere
@@ -170,7 +172,7 @@ def _input_tokens(request: Request) -> int | None:
         tool.get("type") not in _OWN_TOOLS for tool in body.get("tools") or ()
     ):
         return None
-    total = _OVERHEAD_TOKENS + sum(_size(body.get(name)) for name in ("tools", "functions", "response_format"))
+    total = _OVERHEAD_TOKENS + sum(_INSTRUCTION_TOKENS + _size(body[name]) for name in _FORMS if body.get(name))
     for message in body["messages"]:
         for size in _message_sizes(message):
             if size is None:

@@ -32,7 +32,7 @@ from tests.builders import (
 )
 
 ASKED = chat_request(max_tokens=100)
-WORST = worst_case(ASKED, [deployment()]).cost(100)  # about $0.0037, of which $0.001 is for 100 tokens
+WORST = worst_case(ASKED, [deployment()]).cost(100)  # about $0.0013, of which $0.001 is for 100 tokens
 PATIENT = Terms(patience_s=5)
 HURRIED = Terms(patience_s=0.05)
 
