@@ -42,7 +42,7 @@ MIX = [  # of alias and tokens: what an answer costs varies by a factor of 50
     ("gpt-4o", 30),
     ("gemini-flash", 4_000),
     ("gpt-4o", 200),
-    ("claude-sonnet", 60),
+    ("claude-sonnet", 100),
 ]
 _QUIET_S = 15.0  # nobody was answered for so long: what is left is held by the dead
 _MOST_S = 240.0
@@ -128,7 +128,7 @@ async def client(number: int, stack: Stack, instances: int, run: Run, http: http
 
 def body_of(alias: str, tokens: int, *, is_stream: bool, turn: int) -> dict[str, Any]:
     """A request whose answer has so many tokens, of more that it allows; some have no limit."""
-    text = f"Request {turn} [sandbox: tokens={tokens}]" + " padding" * (turn % 7 * 20)
+    text = f"Request {turn} [sandbox: tokens={tokens}]" + " padding" * (turn % 7 * 4)
     body: dict[str, Any] = {"model": alias, "messages": [{"role": "user", "content": text}], "stream": is_stream}
     return body if turn % 11 == 0 else body | {"max_tokens": tokens + turn % 5 * tokens // 4}
 
@@ -148,12 +148,12 @@ async def kill_midway(stack: Stack, run: Run, http: httpx2.AsyncClient) -> None:
     run.outcomes["killed"] += 1
 
 
-async def spend_all(stack: Stack, run: Run, *, instances: int, clients: int) -> None:
+async def spend_all(stack: Stack, run: Run, *, instances: int, clients: int, kills: bool) -> None:
     """Have all clients spend the budget, and look at what there is once all is quiet."""
     started = time.monotonic()
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(timeout=60, limits=limits) as http:
-        killing = asyncio.create_task(kill_midway(stack, run, http))
+        killing = asyncio.create_task(kill_midway(stack, run, http) if kills else asyncio.sleep(0))
         await asyncio.gather(*(client(number, stack, instances, run, http) for number in range(clients)))
         killing.cancel()
         run.seconds = time.monotonic() - started
@@ -195,13 +195,15 @@ def backend_environment(backend: str) -> Generator[dict[str, str]]:
         yield {**hosts, "GATEWAY_BACKEND": "google", "GOOGLE_CLOUD_PROJECT": f"bench-{uuid.uuid4().hex[:12]}"}
 
 
-def bench(environment: Mapping[str, str], *, budget: float, instances: int, clients: int, folder: Path) -> Run:
+def bench(
+    environment: Mapping[str, str], folder: Path, *, budget: float, instances: int, clients: int, kills: bool
+) -> Run:
     """Run a stack, and spend its budget."""
     run = Run(budget=budget)
     own = {"INSTANCES": str(instances), "GATEWAY_CONFIG": str(config_of(folder, budget))}
     with running(folder / "state", {**environment, **own}) as stack:
         run.answered_at = time.monotonic()
-        asyncio.run(spend_all(stack, run, instances=instances, clients=clients))
+        asyncio.run(spend_all(stack, run, instances=instances, clients=clients, kills=kills))
     return run
 
 
@@ -210,6 +212,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backend", choices=["embedded", "google"], default="embedded")
     parser.add_argument("--admission", action="store_true")
+    parser.add_argument("--kills", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--budget", type=float, default=1.0)
     parser.add_argument("--instances", type=int, default=4)
     parser.add_argument("--clients", type=int, default=400)
@@ -220,10 +223,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, backend_environment(given.backend) as environment:
         run = bench(
             environment,
+            Path(folder),
             budget=given.budget,
             instances=given.instances,
             clients=given.clients,
-            folder=Path(folder),
+            kills=given.kills,
         )
     run.show()
     return 0 if run.is_within else 1
