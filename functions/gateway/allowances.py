@@ -450,7 +450,7 @@ class AllowanceAdmission:
     async def _held(self, pools: Sequence[Pool], worst: WorstCase, uncapped_ids: Sequence[str]) -> AllowanceHold:
         """Hold the worst case; where a budget can't cover it, that of an answer as long as it can."""
         patience, max_tokens = Patience(self._terms.patience_s), worst.max_tokens
-        if self._terms.lowers_max_tokens:
+        if self._terms.lowers_max_tokens and not worst.names_limit:
             max_tokens = worst.fair_tokens(min(pool.within_reach for pool in pools))
         while True:
             cost = worst.cost(max_tokens)
