@@ -378,6 +378,21 @@ async def test_who_gives_up_waiting_leaves_nothing_held(fleet: Fleet) -> None:
     assert await fleet.admitted() == fleet.spent == 2
 
 
+async def test_who_gives_up_the_moment_that_something_comes_back_leaves_it_to_others(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 1.5)]
+
+    async with fleet.instance(PATIENT) as one:
+        async with one.hold(ASKED, [deployment()], fleet.limits) as first:
+            second = asyncio.create_task(fleet.request(one, 3))
+            await asyncio.sleep(0.05)
+            second.cancel()
+            await fleet.record(first, 2)
+        await asyncio.gather(second, return_exceptions=True)
+        await fleet.request(one, 4)
+
+    assert await fleet.admitted() == fleet.spent == 6
+
+
 async def test_a_lost_answer_takes_nothing_twice(fleet: Fleet) -> None:
     fleet.gate.loses = 1
 
