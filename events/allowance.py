@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from events.money import NanoUsd
+from events.window import Window
 
+KEPT = timedelta(days=7)  # for so long after all that can happen to an allowance it is remembered
 QUIET = timedelta(minutes=2)  # for so long no spend of an allowance is folded before its rest is given back
 _UNCAPPED = "-"
 _NAME = re.compile(r"[^/|]{1,1000}\|[^/|]{1,100}")
@@ -15,9 +17,10 @@ _NAME = re.compile(r"[^/|]{1,1000}\|[^/|]{1,100}")
 class Allowance:
     """`granted` nano-USD of one counter's budget, in the hands of one instance.
 
-    No request that spends from it is under way after `settled_by`. An instance that is done with it gives the rest back
-    and it is forgotten; where that doesn't happen, `reconciled` gives it back: `returned` is what it gave, `None`
-    before. `watched` is what was known to be spent, unchanged since `watched_since`, when reconciliation looked.
+    No request that spends from it is under way after `settled_by`. `returned` is the rest, once it was given back: by
+    the instance, which is done with it, or where that doesn't happen as `reconciled` says; `None` before. `watched` is
+    what was known to be spent, unchanged since `watched_since`, when reconciliation looked. From `expires_at` on it may
+    be forgotten, if its rest was given back.
     """
 
     allowance_id: str
@@ -26,6 +29,7 @@ class Allowance:
     returned: NanoUsd | None = None
     watched: NanoUsd | None = None
     watched_since: datetime | None = None
+    expires_at: datetime | None = None  # `None`: never
 
     @property
     def counter(self) -> str:
@@ -63,6 +67,14 @@ def counters_of(name: str) -> tuple[str, ...]:
     if _NAME.fullmatch(name) is None:
         return ()
     return (name, counter_of(name)) if is_allowance(name) else (counter_of(name),)
+
+
+def expiry_of(settled_by: datetime, window: Window) -> datetime:
+    """Say from when on no event can matter to an allowance of the window, nor to what counts its spend.
+
+    What was spent of a window that is not over stays in `admitted`, whether its allowances are remembered or not.
+    """
+    return (settled_by if window.is_endless else max(settled_by, window.ends_at)) + KEPT
 
 
 def granted_of(asked: NanoUsd, *, total: int, limit: NanoUsd) -> NanoUsd:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from hashlib import sha256
 from typing import TypeGuard, assert_never
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from events.alerts import BudgetAlert, Mark, ProjectedExceeded, SoftBudgetCrossed, ThresholdCrossed
 from events.allowance import counter_of, counters_of
@@ -72,6 +72,14 @@ class Budget:
 def budget_id_of(scope: str, *names: str) -> str:
     """Name the budget of a scope, such as `team:red` or `key:5f3c…:gpt-4o`; every store takes it as a key."""
     return ":".join((scope, *(_quoted(name) for name in names)))
+
+
+def scope_of(budget_id: str) -> tuple[str, str | None]:
+    """Say whose a budget is: the kind and the name; that of a key for one model is the model's."""
+    scope, *names = budget_id.split(":")
+    if not names:
+        return scope, None
+    return ("model" if len(names) > 1 else scope), unquote(names[-1])
 
 
 def _quoted(name: str) -> str:
@@ -148,6 +156,15 @@ def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetim
     ]
 
 
+def is_reached(percent: int, spent: NanoUsd, max_budget: NanoUsd) -> bool:
+    """Say whether so much of a budget is spent. All of it is once less than a hundredth is left.
+
+    A budget that isn't passed ends before its last cent: what is left pays for no request.
+    """
+    enough = 99 if percent == 100 else percent
+    return spent * 100 >= max_budget * enough > 0
+
+
 def due_thresholds(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[ThresholdCrossed]:
     """Decide which thresholds are reached and unannounced. A budget of nothing has no part to reach."""
     if budget.max_budget is None:
@@ -164,7 +181,7 @@ def due_thresholds(budget: Budget, window: Window, state: BudgetWindow, now: dat
             max_budget=budget.max_budget,
         )
         for percent in sorted(set(budget.thresholds) - state.crossed)
-        if state.spent * 100 >= budget.max_budget * percent > 0
+        if is_reached(percent, state.spent, budget.max_budget)
     ]
 
 

@@ -188,7 +188,10 @@ def _budget_admission(config: Config, stores: Stores, tasks: asyncio.TaskGroup) 
         new_id=_new_id,
         exceeded_status=config.budget_exceeded_status,
         attempts_at_once=1 if config.routing.hedge_percentile is None else 2,
-        terms=Terms(longest_request_s=config.request_timeout_s + _RECORDED_WITHIN_S),
+        terms=Terms(
+            longest_request_s=config.request_timeout_s + _RECORDED_WITHIN_S,
+            lowers_max_tokens=config.budget_lowers_max_tokens,
+        ),
     )
 
 

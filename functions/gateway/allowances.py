@@ -7,20 +7,21 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from events.allowance import Allowance, allowance_id, uncapped
+from events.allowance import Allowance, allowance_id, expiry_of, uncapped
 from events.budget import Budget
 from events.money import NOTHING, NanoUsd
 from events.window import Window
-from functions.gateway.errors import BudgetExceeded, StoreUnavailable
+from functions.gateway.errors import BudgetExceeded, BudgetReserved, GatewayError, StoreUnavailable
 from functions.gateway.ports import NO_LIMITS, Counters, Deployment, Gate, Grant, Limits, Request
 from functions.gateway.purses import Open, Pace, Purse, allowance_size
 from functions.gateway.worst_case import WorstCase, worst_case
 
-_LEAST_TOKENS = 16  # an answer of fewer is not worth its input
 _POLL_S = 0.25
 _CLOSED_S = 1.0  # how long it is believed that there is nothing left
-_GATE_WITHIN_S = 5.0
 _CLOSE_WITHIN_S = 5.0
+_MANY = 4  # times as much as is likely to be spent next
+_LARGE_IDLE_S = 2.0
+_LARGE_PART = 8  # of what is left: more of it is for others, whatever it was once needed for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +30,15 @@ class Terms:
 
     `lifetime_s`: how long requests may begin on one; `longest_request_s`: how long one may then be under way, until its
     spend is recorded; `idle_s`: how long one may lie unused; `patience_s`: how long a request waits for what others may
-    give back. `lowers_max_tokens`: an answer is made shorter where that is what the budget can cover.
+    give back, once the store has said that there is too little; `store_within_s`: how long it waits for the store.
+    `lowers_max_tokens`: an answer is made shorter where that is what the budget can cover.
     """
 
     lifetime_s: float = 120
     longest_request_s: float = 630
     idle_s: float = 30
     patience_s: float = 5
+    store_within_s: float = 5
     lowers_max_tokens: bool = True
 
 
@@ -48,10 +51,38 @@ class Short(Exception):
         self.most = most
 
 
+@dataclass(slots=True)
+class Patience:
+    """How long a request still waits, over all its budgets: it runs from when one is first known to be short."""
+
+    seconds: float
+    until: float | None = None
+
+    def begin(self, now: float) -> float:
+        """Say until when, from now on if it was not yet running."""
+        if self.until is None:
+            self.until = now + self.seconds
+        return self.until
+
+
 @dataclass(slots=True, eq=False)
 class _Waiter:
     cost: NanoUsd
+    patience: Patience
     covered: asyncio.Future[Open]
+    bound: asyncio.Timeout
+    is_short: bool = False  # the store has said that there is too little
+
+    def fail(self, error: Exception) -> None:
+        """Have it raise, unless its time was up a moment ago."""
+        if not self.covered.done():
+            self.covered.set_exception(error)
+
+    def begin_patience(self, now: float) -> None:
+        """Have it wait as long as its patience lasts, instead of as long as the store may take."""
+        if not self.is_short:
+            self.is_short = True
+            self.bound.reschedule(asyncio.get_running_loop().time() + self.patience.begin(now) - now)
 
 
 class Pool:
@@ -75,6 +106,7 @@ class Pool:
         self.counter = budget.counter(window)
         self.purse = Purse()
         self.admitted = NOTHING  # as the gate last said
+        self.spent = NOTHING  # as the counter last said
         self._gate = gate
         self._counters = counters
         self._tasks = tasks
@@ -88,8 +120,9 @@ class Pool:
         self._unanswered: tuple[Allowance, float] | None = None
         self._giving_back = asyncio.Lock()
         self._closed_until = float("-inf")
-        self._is_short = False  # the gate has said that there is too little left
+        self._closed_from = NOTHING  # until then, who needs as much is not kept waiting
         self._has_waited_in_vain = False
+        self.used_at = clock()
 
     @property
     def left(self) -> NanoUsd:
@@ -101,31 +134,44 @@ class Pool:
         """What may be handed out in all."""
         return self.budget.max_budget or NOTHING
 
-    def is_over(self, now: datetime) -> bool:
-        """Say whether nothing will be asked of it any more."""
-        return not self.purse.allowances and not self._waiting and self.window.ends_at < now
+    @property
+    def unspent(self) -> NanoUsd:
+        """What of the budget is known not to be spent, whoever holds it."""
+        return NanoUsd(max(0, self.limit - self.spent))
 
-    async def hold(self, cost: NanoUsd, until: float) -> Open:
-        """Set an amount aside, asking for more where need be, until then. Raises `Short` or `StoreUnavailable`."""
-        if not self._waiting and (covering := self.purse.hold(cost, self._clock())) is not None:
+    @property
+    def within_reach(self) -> NanoUsd:
+        """What of the budget this instance may hold: what is not handed out, and what it has and holds for nobody."""
+        return NanoUsd(self.left + self.purse.free)
+
+    def is_over(self, idle_s: float) -> bool:
+        """Say whether nobody has asked anything of it for so long, and nothing of it is here."""
+        is_idle = self.used_at + idle_s < self._clock()
+        return is_idle and not self.purse.allowances and not self._waiting and self._unanswered is None
+
+    async def hold(self, cost: NanoUsd, patience: Patience) -> Open:
+        """Set an amount aside, asking for more where need be. Raises `Short` or `StoreUnavailable`."""
+        now = self.used_at = self._clock()
+        if not self._waiting and (covering := self.purse.hold(cost, now)) is not None:
             return covering
-        now = self._clock()
-        if now < self._closed_until or until <= now:
+        if now < self._closed_until and cost >= self._closed_from:
             raise Short(self, self.purse.most(now))
-        waiter = _Waiter(cost, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiter)
-        self._fill()
+        covered: asyncio.Future[Open] = asyncio.get_running_loop().create_future()
+        bound = asyncio.timeout(self._terms.store_within_s)
+        waiter = _Waiter(cost, patience, covered, bound)
         is_covered = False
         try:
-            async with asyncio.timeout(until - now):
-                covering = await waiter.covered
+            async with bound:
+                self._waiting.append(waiter)
+                self._fill()
+                covering = await covered
                 is_covered = True
                 return covering
         except TimeoutError:
-            if not self._is_short:
+            if not waiter.is_short:
                 raise StoreUnavailable("The budget's store did not answer in time. Try again shortly.") from None
             self._has_waited_in_vain = True
-            self._closed_until = self._clock() + _CLOSED_S
+            self._close(cost)
             raise Short(self, self.purse.most(self._clock())) from None
         finally:
             if not is_covered:
@@ -147,8 +193,16 @@ class Pool:
         async with self._giving_back:
             for done in self.purse.take_out(now, unused_since=now - idle_s, too_small_for=too_small_for):
                 with suppress(StoreUnavailable, TimeoutError):
-                    async with asyncio.timeout(_GATE_WITHIN_S):
+                    async with asyncio.timeout(self._terms.store_within_s):
                         await self._gate.give_back(done.allowance_id, done.rest)
+
+    async def tend(self) -> None:
+        """Give back what lies idle: soon where little is left, or where it is far more than is spent of late."""
+        now, ahead = self._clock(), self._pace.ahead(self._clock())
+        self.purse.retire(now, over=NanoUsd(ahead * _MANY), unused_since=now - _LARGE_IDLE_S)
+        self.purse.retire(now, over=NanoUsd(max(ahead * _MANY, self.left // _LARGE_PART)), unused_since=now)
+        is_scarce = self.left < self.limit // 16
+        await self.give_back(idle_s=1 if is_scarce else self._terms.idle_s)
 
     def _fill(self) -> None:
         if self._filling is None or self._filling.done():
@@ -161,12 +215,13 @@ class Pool:
                 grant = await self._take()
                 self._serve()
                 if grant is None or not self._waiting or grant.granted >= self._waiting[0].cost:
-                    self._is_short = self._has_waited_in_vain = False
+                    self._has_waited_in_vain = False
                     continue
-                self._is_short = True
-                if not await self._may_come_back():
-                    self._refuse()
-                    return
+                await self._look()
+                if self._refuse_the_hopeless():
+                    continue
+                for waiter in self._waiting:
+                    waiter.begin_patience(self._clock())
                 await asyncio.sleep(_POLL_S)
                 self._serve()
         except (StoreUnavailable, TimeoutError) as error:
@@ -187,8 +242,9 @@ class Pool:
         size = allowance_size(self._waiting[0].cost, waiting, self._pace.ahead(now), self.left)
         allowance, usable_until = self._unanswered or (self._allowance(size), now + self._terms.lifetime_s)
         self._unanswered = (allowance, usable_until)  # until there is an answer, the same one is asked for
-        async with asyncio.timeout(_GATE_WITHIN_S):
-            grant = await self._gate.take(allowance, limit=self.limit)
+        async with asyncio.timeout(self._terms.store_within_s):
+            expires_at = None if self.window.is_endless else allowance.expires_at
+            grant = await self._gate.take(allowance, limit=self.limit, gate_expires_at=expires_at)
         self._unanswered = None
         self.admitted = grant.admitted
         if grant.granted:
@@ -208,30 +264,47 @@ class Pool:
 
     def _allowance(self, size: NanoUsd) -> Allowance:
         seconds = self._terms.lifetime_s + self._terms.longest_request_s
+        settled_by = self._now() + timedelta(seconds=seconds)
         return Allowance(
             allowance_id=allowance_id(self.counter, self._new_id()),
             granted=size,
-            settled_by=self._now() + timedelta(seconds=seconds),
+            settled_by=settled_by,
+            expires_at=expiry_of(settled_by, self.window),
         )
 
-    async def _may_come_back(self) -> bool:
-        """Say whether somebody, here or elsewhere, has what may be given back: more is admitted than is spent."""
-        if self._has_waited_in_vain:
-            return False
-        if self.purse.is_holding:
-            return True
-        async with asyncio.timeout(_GATE_WITHIN_S):
-            self.admitted = await self._gate.admitted(self.counter)
-            spent = (await self._counters.read(self.counter)).spent
-        return self._waiting[0].cost <= self.left + max(0, self.admitted - spent) if self._waiting else False
+    async def _look(self) -> None:
+        """Find out how much is spent: the rest may come back."""
+        async with asyncio.timeout(self._terms.store_within_s):
+            self.spent = (await self._counters.read(self.counter)).spent
+
+    def _refuse_the_hopeless(self) -> bool:
+        """Refuse those who need more than can come back, or, where waiting was in vain of late, everyone."""
+        most = NOTHING if self._has_waited_in_vain else self.unspent
+        hopeless = [waiter for waiter in self._waiting if waiter.cost > most]
+        for waiter in hopeless:
+            self._waiting.remove(waiter)
+            self._close(waiter.cost)
+            waiter.fail(Short(self, self.purse.most(self._clock())))
+        self._serve()
+        return bool(hopeless)
+
+    def _close(self, cost: NanoUsd) -> None:
+        """Believe for a moment that there is too little for this cost."""
+        now = self._clock()
+        self._closed_from = min(cost, self._closed_from) if now < self._closed_until else cost
+        self._closed_until = now + _CLOSED_S
 
     def _serve(self) -> None:
         """Give those who wait what there is, in their order."""
         while self._waiting:
+            if self._waiting[0].covered.done():  # its time is up, and it will be gone in a moment
+                self._waiting.popleft()
+                continue
             covering = self.purse.hold(self._waiting[0].cost, self._clock())
             if covering is None:
                 return
             self._waiting.popleft().covered.set_result(covering)
+            self._has_waited_in_vain = False
 
     def _withdraw(self, waiter: _Waiter) -> None:
         """Let somebody go who waits no more, with what may have been given to them a moment ago."""
@@ -242,15 +315,9 @@ class Pool:
             self.settle(waiter.covered.result(), waiter.cost, NOTHING, is_spent=False)
         waiter.covered.cancel()
 
-    def _refuse(self) -> None:
-        now = self._clock()
-        self._closed_until = now + _CLOSED_S
-        while self._waiting:
-            self._waiting.popleft().covered.set_exception(Short(self, self.purse.most(now)))
-
     def _fail(self, error: Exception) -> None:
         while self._waiting:
-            self._waiting.popleft().covered.set_exception(error)
+            self._waiting.popleft().fail(error)
 
 
 class AllowanceHold:
@@ -319,7 +386,7 @@ class AllowanceAdmission:
     ) -> AsyncGenerator[AllowanceHold]:
         """Set the request's worst case aside in every budget that applies, or in none.
 
-        Raises `BudgetExceeded`, or `StoreUnavailable` where that can't be known.
+        Raises `BudgetExceeded`, `BudgetReserved`, or `StoreUnavailable` where that can't be known.
         """
         budgets = (self._budget, *limits.budgets)
         pools = [self._pool(budget) for budget in budgets if budget.max_budget is not None]
@@ -335,16 +402,20 @@ class AllowanceAdmission:
             hold.release()
 
     async def tend(self) -> None:
-        """Give back what lies idle, until cancelled: soon where little is left, and others may need it."""
+        """Give back what lies idle, until cancelled."""
         while True:
             await asyncio.sleep(1)
             for pool in list(self._pools.values()):
-                is_scarce = pool.left < pool.limit // 16
-                await pool.give_back(idle_s=1 if is_scarce else self._terms.idle_s)
-                if pool.is_over(self._now()):
+                await pool.tend()
+                if pool.is_over(self._terms.idle_s):
                     del self._pools[pool.counter]
                     if self._current.get(pool.budget.budget_id) is pool:
                         del self._current[pool.budget.budget_id]
+
+    @property
+    def budgets_known(self) -> int:
+        """How many windows of budgets it has allowances of, or had a moment ago."""
+        return len(self._pools)
 
     async def close(self) -> None:
         """Give back everything that no request holds. A courtesy: what it can't, reconciliation does."""
@@ -378,38 +449,44 @@ class AllowanceAdmission:
 
     async def _held(self, pools: Sequence[Pool], worst: WorstCase, uncapped_ids: Sequence[str]) -> AllowanceHold:
         """Hold the worst case; where a budget can't cover it, that of an answer as long as it can."""
-        until, max_tokens = self._clock() + self._terms.patience_s, worst.max_tokens
+        patience, max_tokens = Patience(self._terms.patience_s), worst.max_tokens
+        if self._terms.lowers_max_tokens and not worst.names_limit:
+            max_tokens = worst.fair_tokens(min(pool.within_reach for pool in pools))
         while True:
             cost = worst.cost(max_tokens)
             try:
-                parts = await self._in_all(pools, cost, until)
+                parts = await self._in_all(pools, cost, patience)
             except Short as short:
                 affordable = worst.affordable_tokens(short.most)
-                is_shorter = worst.can_be_lowered and _LEAST_TOKENS <= affordable < max_tokens
-                if not self._terms.lowers_max_tokens or not is_shorter:
-                    raise self._exceeded(short.pool) from None
+                is_enough = worst.least_tokens(short.pool.unspent) <= affordable < max_tokens
+                if not self._terms.lowers_max_tokens or not is_enough:
+                    raise self._refusal(short.pool, worst) from None
                 max_tokens = affordable
             else:
                 return AllowanceHold(parts, cost, max_tokens if max_tokens < worst.max_tokens else None, uncapped_ids)
 
-    async def _in_all(self, pools: Sequence[Pool], cost: NanoUsd, until: float) -> list[tuple[Pool, Open]]:
+    async def _in_all(self, pools: Sequence[Pool], cost: NanoUsd, patience: Patience) -> list[tuple[Pool, Open]]:
         """Hold in each, the narrowest first: who waits for the widest keeps nobody waiting there."""
         parts: list[tuple[Pool, Open]] = []
         try:
             for pool in reversed(pools):
-                parts.append((pool, await pool.hold(cost, until)))
+                parts.append((pool, await pool.hold(cost, patience)))
         except BaseException:
             AllowanceHold(parts, cost, None).release()
             raise
         return parts
 
-    def _exceeded(self, pool: Pool) -> BudgetExceeded:
+    def _refusal(self, pool: Pool, worst: WorstCase) -> GatewayError:
+        """Say why: the budget is spent, as far as this request is concerned, or others hold what is left of it."""
+        least = worst.least_cost if self._terms.lowers_max_tokens else worst.cost(worst.max_tokens)
+        if pool.unspent >= least:
+            return BudgetReserved(pool.budget, spent=pool.spent, max_budget=pool.limit, window=pool.window)
         return BudgetExceeded(
-            pool.budget.budget_id,
-            spent=pool.admitted,
+            pool.budget,
+            spent=pool.spent,
             max_budget=pool.limit,
-            ends_at=pool.window.ends_at,
-            retry_after_s=int((pool.window.ends_at - self._now()).total_seconds()),
+            window=pool.window,
+            now=self._now(),
             status=self._exceeded_status,
         )
 

@@ -63,6 +63,7 @@ class Config:
     budget: Budget  # of all together
     defaults: Defaults = NO_DEFAULTS
     budget_exceeded_status: int
+    budget_lowers_max_tokens: bool = True
     master_key: str | None = field(repr=False)
     max_request_bytes: int
     request_timeout_s: float = 600
@@ -95,6 +96,7 @@ def parse_config(
         budget=_budget(file),
         defaults=_defaults(file),
         budget_exceeded_status=file.litellm_settings.budget_exceeded_status_code,
+        budget_lowers_max_tokens=file.litellm_settings.budget_lowers_max_tokens,
         master_key=file.general_settings.master_key,
         max_request_bytes=int(file.general_settings.max_request_size_mb * 1024 * 1024),
         request_timeout_s=file.litellm_settings.request_timeout,

@@ -17,7 +17,8 @@ GatewayError                    has `status`, `code`; its message tells the call
 ├─ AccountNotFound       404
 ├─ KeyConflict           409    other changes came first
 ├─ AccountConflict       409
-├─ BudgetExceeded        429    says when the window ends; `x-should-retry: false`
+├─ BudgetExceeded        429    says whose, and when the window ends; `x-should-retry: false`
+├─ BudgetReserved        429    requests under way have what is left; `x-should-retry: true`
 ├─ RateLimited           429    says which limit, and when to ask again
 ├─ AllModelsFailed       503    every attempt: model and status
 ├─ StreamBroken          503    in the band: the stream ended early
@@ -33,11 +34,14 @@ from datetime import datetime
 from typing import Any
 
 from events.accounts import AccountKind
+from events.budget import Budget, scope_of
 from events.money import NanoUsd, usd
 from events.spend import Attempt, Usage
+from events.window import Window
 from functions.gateway.headers import attempts_header
 
 _LONGEST_RETRY_AFTER_S = 3600
+_RESERVED_S = 2  # most requests under way are over by then
 
 
 class GatewayError(Exception):
@@ -235,22 +239,42 @@ class ModelNotFound(GatewayError):
 
 
 class BudgetExceeded(GatewayError):
-    """The window's budget is spent. `status` is configurable (`budget_exceeded_status_code`)."""
+    """What is not spent of the window's budget can't pay for this. Its status is `budget_exceeded_status_code`'s."""
 
     type = "budget_exceeded"
     code = "budget_exceeded"
 
     def __init__(
-        self, scope: str, *, spent: NanoUsd, max_budget: NanoUsd, ends_at: datetime, retry_after_s: int, status: int
+        self, budget: Budget, *, spent: NanoUsd, max_budget: NanoUsd, window: Window, now: datetime, status: int
     ) -> None:
-        until = ends_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        until = _reset_at(window)
+        opens = f"It opens again at {until}; until then" if until else "It has no duration and doesn't open by itself:"
+        left = "" if spent >= max_budget else " What is left doesn't cover this request."
         super().__init__(
-            f"Budget has been exceeded! The {scope} budget's Current cost: {usd(spent)}, Max budget: "
-            f"{usd(max_budget)} (USD). It opens again at {until}; until then raise max_budget or wait.",
+            f"Budget has been exceeded! {_whose(budget)}: Current cost: {usd(spent)}, Max budget: "
+            f"{usd(max_budget)} (USD).{left} {opens} raise max_budget{' or wait' if until else ''}.",
         )
         self.status = status
-        self.headers = {"x-should-retry": "false", "retry-after": str(max(1, retry_after_s))}
-        self.details = {"spend": usd(spent), "max_budget": usd(max_budget), "budget_reset_at": until}
+        self.headers = {"x-should-retry": "false"}
+        if until:
+            self.headers["retry-after"] = str(max(1, math.ceil((window.ends_at - now).total_seconds())))
+        self.details = _budget_details(budget, spent, max_budget, window)
+
+
+class BudgetReserved(GatewayError):
+    """What is left of a budget is set aside for requests under way, which mostly need less: it is not spent."""
+
+    status = 429
+    type = "budget_reserved"
+    code = "budget_reserved"
+
+    def __init__(self, budget: Budget, *, spent: NanoUsd, max_budget: NanoUsd, window: Window) -> None:
+        super().__init__(
+            f"{_whose(budget)} is not spent (current cost: {usd(spent)}, max budget: {usd(max_budget)} USD), but what "
+            f"is left is set aside for requests under way. Try again in {_RESERVED_S} s, or ask for fewer max_tokens.",
+        )
+        self.headers = {"x-should-retry": "true", "retry-after": str(_RESERVED_S)}
+        self.details = _budget_details(budget, spent, max_budget, window)
 
 
 class RateLimited(GatewayError):
@@ -350,6 +374,26 @@ class StoreUnavailable(GatewayError):
 
 class Unstorable(StoreUnavailable):
     """The store will never take this, however often it is asked: it is too large, or of a kind that it refuses."""
+
+
+def _whose(budget: Budget) -> str:
+    scope, scope_id = scope_of(budget.budget_id)
+    return f"The {scope.replace('_', ' ')} budget{'' if scope_id is None else f' of {scope_id!r}'}"
+
+
+def _reset_at(window: Window) -> str | None:
+    return None if window.is_endless else window.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _budget_details(budget: Budget, spent: NanoUsd, max_budget: NanoUsd, window: Window) -> dict[str, Any]:
+    scope, scope_id = scope_of(budget.budget_id)
+    return {
+        "scope": scope,
+        "scope_id": scope_id,
+        "spend": usd(spent),
+        "max_budget": usd(max_budget),
+        "budget_reset_at": _reset_at(window),
+    }
 
 
 def _details(attempts: Sequence[Attempt]) -> dict[str, Any]:

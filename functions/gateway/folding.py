@@ -12,7 +12,7 @@ from events.tick import Ticked
 from functions.gateway.announcing import Announcer
 from functions.gateway.errors import StoreUnavailable, Unstorable
 from functions.gateway.ports import AlreadyRecorded, Counters, Gate, Ledger
-from functions.gateway.reconciling import reconcile_late, reconcile_unsettled
+from functions.gateway.reconciling import reconcile_late, reconcile_unsettled, sweep_expired
 
 Waiting = tuple[Event, asyncio.Future[None]]
 
@@ -85,6 +85,7 @@ class Folder:
         await reconcile_late(group, self._gate, self._counters, now)
         if any(isinstance(event, Ticked) for event in group):
             await reconcile_unsettled(self._gate, self._counters, now)
+            await sweep_expired(self._gate, now)
             await self._announcer.announce_expiring(now)
         return await self._announcer.announce(group, totals, now)
 

@@ -278,15 +278,17 @@ class Gate(Protocol):
     whether it was done or not; asking again is harmless.
     """
 
-    async def take(self, asked: Allowance, *, limit: NanoUsd) -> Grant:
+    async def take(self, asked: Allowance, *, limit: NanoUsd, gate_expires_at: datetime | None = None) -> Grant:
         """Hand out `asked.granted`, or as much as keeps `admitted` within the limit.
 
-        An allowance that is known by its id already is taken once: the answer says what it was granted.
+        An allowance that is known by its id already is taken once: the answer says what it was granted, or nothing
+        where its rest was given back. From `gate_expires_at` on nobody asks for `admitted` any more; `None`: somebody
+        always may.
         """
         ...
 
     async def give_back(self, allowance_id: str, rest: NanoUsd) -> None:
-        """Take an allowance's rest back and forget it; nothing where it was reconciled, or is forgotten."""
+        """Take an allowance's rest back; nothing where that was done, or it is forgotten."""
         ...
 
     async def admitted(self, counter: str) -> NanoUsd:
@@ -298,13 +300,20 @@ class Gate(Protocol):
         ...
 
     async def known(self, allowance_ids: Sequence[str]) -> Sequence[Allowance]:
-        """Give those of the allowances that were not given back."""
+        """Give those of the allowances that are not forgotten."""
         ...
 
     async def amend(self, before: Allowance, after: Allowance) -> bool:
         """Put `after` in the place of `before`, and what it has returned at others' disposal.
 
         Does nothing, and says so, where the allowance is not as `before` any more.
+        """
+        ...
+
+    async def sweep(self, now: datetime, *, limit: int) -> int:
+        """Forget allowances that have expired and were given back, with their counters, and gates that have none left.
+
+        Forgets no more than `limit` of both, and says how many. Stopping midway, or doing it again, is harmless.
         """
         ...
 

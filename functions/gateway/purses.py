@@ -72,14 +72,9 @@ class Purse:
         return max((one.free for one in self.allowances if now < one.usable_until), default=NOTHING)
 
     @property
-    def is_holding(self) -> bool:
-        """Say whether requests are under way whose difference may yet come back."""
-        return any(allowance.holds for allowance in self.allowances)
-
-    @property
-    def rest(self) -> NanoUsd:
-        """What of all the allowances isn't known to be spent."""
-        return NanoUsd(sum(allowance.rest for allowance in self.allowances))
+    def free(self) -> NanoUsd:
+        """What of all the allowances is set aside for nobody."""
+        return NanoUsd(sum(allowance.free for allowance in self.allowances))
 
     def take_out(self, now: float, *, unused_since: float, too_small_for: NanoUsd = NOTHING) -> list[Open]:
         """Take those out that nothing is held of and that are over, unused for so long, or too small."""
@@ -90,6 +85,12 @@ class Purse:
         ]
         self.allowances = [one for one in self.allowances if one not in out]
         return out
+
+    def retire(self, now: float, *, over: NanoUsd, unused_since: float) -> None:
+        """Have no more holds begin on those that have more free than that, and were not used since then."""
+        for one in self.allowances:
+            if one.free > over and one.used_at <= unused_since:
+                one.usable_until = min(one.usable_until, now)
 
     def __iter__(self) -> Iterator[Open]:
         return iter(self.allowances)

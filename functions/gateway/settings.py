@@ -216,8 +216,9 @@ class LitellmSettings(Resilience):
     """The global budget in USD (none without `max_budget`), and what holds for every request.
 
     The budgets of each end user, and of each user without one of their own, last for good without a duration.
-    `drop_params` says what happens to parameters an upstream can't take, `request_timeout` how many seconds a request
-    may take over all its attempts.
+    `budget_lowers_max_tokens` says whether an answer is made shorter where a budget can't cover all that was asked for,
+    `drop_params` what happens to parameters an upstream can't take, `request_timeout` how many seconds a request may
+    take over all its attempts.
     """
 
     max_budget: _Budget | None = Field(default=None, description=_USD)
@@ -227,6 +228,7 @@ class LitellmSettings(Resilience):
     max_internal_user_budget: _Budget | None = Field(default=None, description=_USD)
     internal_user_budget_duration: _Duration | None = Field(default=None, description=_PERIOD)
     budget_exceeded_status_code: _Status = Field(default=429, description="400, 402, 403, 422 or 429")
+    budget_lowers_max_tokens: bool = Field(default=True, description=_SWITCH)
     drop_params: bool = Field(default=True, description=_SWITCH)
     request_timeout: _Seconds = Field(default=600, description=_SECONDS)
 

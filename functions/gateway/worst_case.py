@@ -11,7 +11,9 @@ from events.money import NanoUsd
 from functions.gateway.catalog import Prices
 from functions.gateway.ports import ChatRequest, Deployment, Request
 
-_OVERHEAD_TOKENS = 1_000  # that providers add: roles, the instructions for tools
+_OVERHEAD_TOKENS = 100  # that providers add: roles, where an answer begins
+_INSTRUCTION_TOKENS = 1_000  # that they add where an answer must have a form: how tools are called
+_FORMS = ("tools", "functions", "response_format")
 _MESSAGE_TOKENS = 16
 _IMAGE_TOKENS = 6_000  # https://platform.claude.com/docs/en/build-with-claude/vision: 4,784 at most, 2026-11
 _AUDIO_BYTES_PER_TOKEN = 16  # base64 of 8 kbit/s is 1,300 bytes a second, of 32 tokens with Google, fewer elsewhere
@@ -20,6 +22,9 @@ _MOST_OUTPUT = 32_768  # of a model whose limit is not known
 _ANTHROPIC_UNASKED = 16_384  # its wire has no request without a limit, which is this and what there is to think
 _MOST_THINKING = 16_384  # where no budget says how much
 _MOST_SEARCHES = 10
+_LEAST_TOKENS = 16  # an answer of fewer is not worth its input
+_ENOUGH_TOKENS = 4_096  # for most answers: unless what is not spent pays for fewer, none is made shorter, nor held for
+_FAIR_PART = 8  # of what is left: as much as one request without a limit may take up
 _NANO_PER_TOKEN = 1_000  # USD per 1M tokens × 1000 = nano-USD per token
 _OWN_TOOLS = (None, "function", "custom")  # run by the client
 _LIMITS = ("max_completion_tokens", "max_tokens")  # the first one that is given counts
@@ -52,6 +57,8 @@ class WorstCase:
     bills: tuple[_Bill, ...]
     max_tokens: int  # that an answer may have: as asked for, or else what the most verbose of the chain can
     can_be_lowered: bool
+    names_limit: bool  # the request itself says how long its answer may be
+    enough_tokens: int
     times: int = 1
 
     def cost(self, max_tokens: int) -> NanoUsd:
@@ -61,6 +68,27 @@ class WorstCase:
     def affordable_tokens(self, amount: NanoUsd) -> int:
         """Say how many tokens an answer may have for an amount; under 0 where it doesn't even cover the input."""
         return min((bill.affordable(amount // self.times) for bill in self.bills), default=self.max_tokens)
+
+    def fair_tokens(self, left: NanoUsd) -> int:
+        """Say how many tokens to hold for: without a limit of its own, a request takes a fair share of what is left.
+
+        Nearly all such answers are far shorter than their model's limit, which would keep others out meanwhile.
+        """
+        if self.names_limit or not self.can_be_lowered:
+            return self.max_tokens
+        share = self.affordable_tokens(NanoUsd(left // _FAIR_PART))
+        return min(self.max_tokens, max(self.enough_tokens, share))
+
+    def least_tokens(self, unspent: NanoUsd) -> int:
+        """Say how far an answer may be shortened: as far as what is not spent makes it, whoever else holds of it."""
+        if not self.can_be_lowered:
+            return self.max_tokens
+        return min(self.max_tokens, max(_LEAST_TOKENS, min(self.enough_tokens, self.affordable_tokens(unspent))))
+
+    @property
+    def least_cost(self) -> NanoUsd:
+        """Give the cost of the shortest answer that is of use."""
+        return self.cost(min(self.max_tokens, _LEAST_TOKENS) if self.can_be_lowered else self.max_tokens)
 
 
 def worst_case(request: Request, chain: Sequence[Deployment], *, times: int = 1) -> WorstCase:
@@ -75,6 +103,8 @@ def worst_case(request: Request, chain: Sequence[Deployment], *, times: int = 1)
         bills=bills,
         max_tokens=max((bill.most for bill in bills), default=0),
         can_be_lowered=isinstance(request, ChatRequest),
+        names_limit=any(request.body.get(name) for name in _LIMITS),
+        enough_tokens=_ENOUGH_TOKENS + _thinking_budget(request),
         times=times,
     )
 
@@ -142,7 +172,7 @@ def _input_tokens(request: Request) -> int | None:
         tool.get("type") not in _OWN_TOOLS for tool in body.get("tools") or ()
     ):
         return None
-    total = _OVERHEAD_TOKENS + sum(_size(body.get(name)) for name in ("tools", "functions", "response_format"))
+    total = _OVERHEAD_TOKENS + sum(_INSTRUCTION_TOKENS + _size(body[name]) for name in _FORMS if body.get(name))
     for message in body["messages"]:
         for size in _message_sizes(message):
             if size is None:

@@ -199,3 +199,97 @@ async def test_what_is_handed_out_is_what_each_was_granted(backend: Backend, amo
     grants = [await gate.take(one, limit=LIMIT) for one in asked]
 
     assert sum(grant.granted for grant in grants) == min(100, sum(amounts)) == await gate.admitted(f"{counter}:x")
+
+
+LATER = NOON + timedelta(days=7)
+
+
+async def take_expiring(backend: Backend, name: str, *, counter: str = TODAY, is_endless: bool = False) -> None:
+    asked = allowance(name, 10, counter=counter, expires_at=LATER)
+    await backend.stores.gate.take(asked, limit=LIMIT, gate_expires_at=None if is_endless else LATER)
+
+
+async def left_of(backend: Backend, *names: str) -> list[str]:
+    known = await backend.stores.gate.known([allowance(name).allowance_id for name in names])
+    return [one.allowance_id.rpartition("|")[2] for one in known]
+
+
+async def test_what_was_given_back_is_remembered_until_it_expires(backend: Backend) -> None:
+    gate = backend.stores.gate
+    await take_expiring(backend, "a")
+    await gate.give_back(allowance("a").allowance_id, NanoUsd(4))
+
+    assert await gate.sweep(LATER - timedelta(seconds=1), limit=10) == 0
+    assert await left_of(backend, "a") == ["a"]
+    assert await gate.sweep(LATER, limit=10) == 2  # and the gate with it
+    assert (await left_of(backend, "a"), await admitted(backend)) == ([], 0)
+    assert await gate.sweep(LATER, limit=10) == 0
+
+
+async def test_what_was_reconciled_is_swept_and_what_was_not_keeps_its_gate(backend: Backend) -> None:
+    gate = backend.stores.gate
+    for name in "ab":
+        await take_expiring(backend, name)
+    before = allowance("a", expires_at=LATER)
+    await gate.amend(before, replace(before, returned=NanoUsd(3)))
+
+    assert await gate.sweep(LATER, limit=10) == 1
+    assert (await left_of(backend, "a", "b"), await admitted(backend)) == (["b"], 17)
+
+
+async def test_an_allowance_is_swept_with_its_counter_and_no_other(backend: Backend) -> None:
+    counters, ours = backend.stores.counters, allowance("a").allowance_id
+    await take_expiring(backend, "a")
+    for counter in (TODAY, ours, allowance("b").allowance_id):
+        await counters.set_spent(counter, NanoUsd(6))
+    await backend.stores.gate.give_back(ours, NanoUsd(4))
+
+    await backend.stores.gate.sweep(LATER, limit=10)
+
+    assert {name async for name in counters.names()} == {TODAY, allowance("b").allowance_id}
+
+
+async def test_the_gate_of_a_window_without_end_is_never_swept(backend: Backend) -> None:
+    gate = backend.stores.gate
+    await take_expiring(backend, "a", is_endless=True)
+    await gate.give_back(allowance("a").allowance_id, NanoUsd(4))
+
+    assert await gate.sweep(LATER + timedelta(days=9999), limit=10) == 1
+    assert await admitted(backend) == 6
+
+
+async def test_a_gate_keeps_its_expiry_when_something_comes_back(backend: Backend) -> None:
+    gate = backend.stores.gate
+    await take_expiring(backend, "a")
+    await gate.take(allowance("b"), limit=LIMIT)
+    await gate.give_back(allowance("a").allowance_id, NanoUsd(10))
+
+    await gate.sweep(LATER, limit=10)
+
+    assert (await left_of(backend, "a", "b"), await admitted(backend)) == (["b"], 10)
+
+
+async def test_a_sweep_forgets_no_more_than_it_may(backend: Backend) -> None:
+    gate, names = backend.stores.gate, "abcde"
+    for name in names:
+        await take_expiring(backend, name)
+        await gate.give_back(allowance(name).allowance_id, NanoUsd(10))
+
+    assert [await gate.sweep(LATER, limit=2) for _ in range(4)] == [2, 2, 2, 0]
+    assert await left_of(backend, *names) == []
+
+
+async def test_what_is_not_said_to_expire_never_does(backend: Backend) -> None:
+    gate = backend.stores.gate
+    await take(backend, "a", 10)
+    await gate.give_back(allowance("a").allowance_id, NanoUsd(4))
+
+    assert await gate.sweep(LATER + timedelta(days=9999), limit=10) == 0
+
+
+async def test_an_allowance_that_was_given_back_is_not_handed_out_again(backend: Backend) -> None:
+    await take(backend, "a", 10)
+    await backend.stores.gate.give_back(allowance("a").allowance_id, NanoUsd(10))
+
+    assert await take(backend, "a", 10) == 0
+    assert await admitted(backend) == 0

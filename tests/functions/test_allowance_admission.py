@@ -11,18 +11,28 @@ from pathlib import Path
 import pytest
 
 from events.allowance import Allowance
-from events.budget import Budget, increments
+from events.budget import Budget, budget_id_of, increments
 from events.money import NanoUsd, nano_usd
 from functions.adapters.embedded.stores import open_embedded
 from functions.adapters.stores import Stores
 from functions.gateway.allowances import AllowanceAdmission, AllowanceHold, Terms, open_admission
-from functions.gateway.errors import BudgetExceeded, StoreUnavailable
+from functions.gateway.errors import BudgetExceeded, BudgetReserved, StoreUnavailable
 from functions.gateway.ports import Gate, Grant, Limits, Request
 from functions.gateway.worst_case import worst_case
-from tests.builders import NOON, TODAY, UNCAPPED, budget, chat_request, deployment, spend
+from tests.builders import (
+    NOON,
+    TODAY,
+    UNCAPPED,
+    budget,
+    chat_request,
+    deployment,
+    embedding_request,
+    model,
+    spend,
+)
 
 ASKED = chat_request(max_tokens=100)
-WORST = worst_case(ASKED, [deployment()]).cost(100)  # about $0.0037, of which $0.001 is for 100 tokens
+WORST = worst_case(ASKED, [deployment()]).cost(100)  # about $0.0013, of which $0.001 is for 100 tokens
 PATIENT = Terms(patience_s=5)
 HURRIED = Terms(patience_s=0.05)
 
@@ -40,12 +50,12 @@ class WatchedGate:
     def __post_init__(self) -> None:
         self.open.set()
 
-    async def take(self, asked: Allowance, *, limit: NanoUsd) -> Grant:
+    async def take(self, asked: Allowance, *, limit: NanoUsd, gate_expires_at: datetime | None = None) -> Grant:
         self.calls += 1
         await self.open.wait()
         if self.is_down:
             raise StoreUnavailable("the store is down")
-        grant = await self.gate.take(asked, limit=limit)
+        grant = await self.gate.take(asked, limit=limit, gate_expires_at=gate_expires_at)
         if self.loses:
             self.loses -= 1
             raise StoreUnavailable("the answer was lost")
@@ -67,6 +77,9 @@ class WatchedGate:
 
     async def amend(self, before: Allowance, after: Allowance) -> bool:
         return await self.gate.amend(before, after)
+
+    async def sweep(self, now: datetime, *, limit: int) -> int:
+        return await self.gate.sweep(now, limit=limit)
 
 
 @dataclass
@@ -188,6 +201,102 @@ async def test_over_the_budget_a_request_is_refused(fleet: Fleet) -> None:
     assert fleet.spent == WORST
 
 
+async def test_a_refusal_says_whose_budget_is_spent_how_much_of_it_and_when_it_opens(fleet: Fleet) -> None:
+    fleet.budgets = [budget(), replace(of(WORST, 1.001), budget_id=budget_id_of("key", "5f3c", "openai/gpt-4o"))]
+
+    async with fleet.instance() as one:
+        await fleet.request(one, WORST)
+        with pytest.raises(BudgetExceeded) as refused:
+            await fleet.request(one, 1)
+
+    assert refused.value.details == {
+        "scope": "model",
+        "scope_id": "openai/gpt-4o",
+        "spend": WORST / 10**9,
+        "max_budget": (WORST * 1001 // 1000) / 10**9,
+        "budget_reset_at": "2026-11-25T00:00:00Z",
+    }
+    assert refused.value.headers == {"x-should-retry": "false", "retry-after": "43200"}
+
+
+async def test_a_budget_without_end_says_that_it_does_not_open_by_itself(fleet: Fleet) -> None:
+    fleet.budgets = [budget(), replace(budget(max_budget=0), budget_id="team:red", duration=None)]
+
+    async with fleet.instance() as one:
+        with pytest.raises(BudgetExceeded, match="doesn't open by itself: raise max_budget") as refused:
+            await fleet.request(one, 1)
+
+    assert refused.value.details["budget_reset_at"] is None
+    assert refused.value.headers == {"x-should-retry": "false"}
+
+
+async def test_what_requests_under_way_hold_is_not_called_spent(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 1.5)]
+
+    async with fleet.instance() as one, fleet.instance() as other, one.hold(ASKED, [deployment()], fleet.limits):
+        for instance in (one, other, other):
+            with pytest.raises(BudgetReserved, match="is not spent") as refused:
+                await fleet.request(instance, 1)
+
+    assert (refused.value.status, refused.value.code) == (429, "budget_reserved")
+    assert refused.value.headers == {"x-should-retry": "true", "retry-after": "2"}
+    assert refused.value.details["scope"] == "global"
+
+
+async def test_an_answer_is_not_made_short_by_what_others_only_hold(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 1.95)]
+
+    async with fleet.instance() as one, one.hold(ASKED, [deployment()], fleet.limits):
+        with pytest.raises(BudgetReserved):
+            await fleet.request(one, 1)
+
+
+async def test_one_who_asks_too_much_keeps_nobody_else_out(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 2)]
+    too_much = embedding_request(input="x" * 10_000)
+
+    async with fleet.instance() as one:
+        outcomes = await asyncio.gather(
+            *(fleet.request(one, 5, request) for request in (too_much, ASKED)), return_exceptions=True
+        )
+        assert await fleet.request(one, 5) is None
+
+    assert [type(outcome) for outcome in outcomes] == [BudgetExceeded, type(None)]
+
+
+async def test_without_a_limit_of_their_own_many_requests_fit_into_a_budget(fleet: Fleet) -> None:
+    unlimited, long = chat_request(), deployment(model=replace(model(), max_output_tokens=100_000))
+    fleet.budgets = [of(worst_case(unlimited, [long]).cost(100_000), 10)]
+
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(fleet.instance())
+        holds = [await stack.enter_async_context(one.hold(unlimited, [long])) for _ in range(30)]
+        allowed = [hold.max_tokens for hold in holds]
+
+    assert allowed[0] is None
+    assert allowed[-1] is not None
+    assert allowed[-1] >= 4096
+
+
+async def test_a_request_with_a_limit_of_its_own_keeps_it(fleet: Fleet) -> None:
+    long = deployment(model=replace(model(), max_output_tokens=100_000))
+    asked = chat_request(max_tokens=90_000)
+    fleet.budgets = [of(worst_case(asked, [long]).cost(90_000), 1)]
+
+    async with fleet.instance() as one, one.hold(asked, [long]) as hold:
+        assert hold.max_tokens is None
+
+
+async def test_a_budget_that_nobody_asks_for_any_more_is_forgotten(fleet: Fleet) -> None:
+    fleet.budgets = [budget(), replace(budget(), budget_id="team:red", duration=None)]
+
+    async with fleet.instance(replace(HURRIED, idle_s=0)) as one:
+        await fleet.request(one, 7)
+        async with asyncio.timeout(5):
+            while one.budgets_known:  # noqa: ASYNC110 (it is the instance that is watched)
+                await asyncio.sleep(0.05)
+
+
 async def test_a_budget_of_nothing_refuses_everyone_at_once(fleet: Fleet) -> None:
     fleet.budgets = [budget(max_budget=0)]
 
@@ -269,6 +378,21 @@ async def test_who_gives_up_waiting_leaves_nothing_held(fleet: Fleet) -> None:
     assert await fleet.admitted() == fleet.spent == 2
 
 
+async def test_who_gives_up_the_moment_that_something_comes_back_leaves_it_to_others(fleet: Fleet) -> None:
+    fleet.budgets = [of(WORST, 1.5)]
+
+    async with fleet.instance(PATIENT) as one:
+        async with one.hold(ASKED, [deployment()], fleet.limits) as first:
+            second = asyncio.create_task(fleet.request(one, 3))
+            await asyncio.sleep(0.05)
+            second.cancel()
+            await fleet.record(first, 0)
+        await asyncio.gather(second, return_exceptions=True)
+        await fleet.request(one, 4)
+
+    assert await fleet.admitted() == fleet.spent == 4
+
+
 async def test_a_lost_answer_takes_nothing_twice(fleet: Fleet) -> None:
     fleet.gate.loses = 1
 
@@ -301,7 +425,7 @@ async def test_while_the_store_is_down_and_nothing_is_there_everyone_is_told(fle
 async def test_a_store_that_is_slow_is_no_budget_that_is_spent(fleet: Fleet) -> None:
     fleet.gate.open.clear()
 
-    async with fleet.instance() as one:
+    async with fleet.instance(replace(HURRIED, store_within_s=0.1)) as one:
         with pytest.raises(StoreUnavailable):
             await fleet.request(one, 5)
         fleet.gate.open.set()
@@ -313,8 +437,10 @@ async def test_a_request_needs_all_budgets_and_holds_in_all_or_in_none(fleet: Fl
 
     async with fleet.instance() as one:
         await fleet.request(one, WORST)
-        with pytest.raises(BudgetExceeded, match="team:red"):
+        with pytest.raises(BudgetExceeded) as refused:
             await fleet.request(one, 5)
+
+    assert (refused.value.details["scope"], refused.value.details["scope_id"]) == ("team", "red")
 
     assert await fleet.admitted() == await fleet.admitted("team:red:2026-11-24") == WORST
 
@@ -356,6 +482,8 @@ async def test_several_instances_use_a_budget_up_and_never_pass_it(fleet: Fleet)
         for turn in range(1000):
             try:
                 await fleet.request(admission, cost(turn))
+            except BudgetReserved:
+                continue
             except BudgetExceeded:
                 used.append(fleet.spent / fleet.limit)
                 return

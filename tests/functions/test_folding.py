@@ -537,3 +537,16 @@ async def test_many_keys_that_expire_are_told_of_over_several_ticks(fold: Fold) 
         await fold.folder.fold(Ticked(event_id=f"tick-{number}", time=NOON))
 
     assert len(set(await fold.alert_ids())) == 50
+
+
+async def test_a_tick_forgets_what_can_not_matter_any_more(fold: Fold) -> None:
+    gate, spent_of = fold.stores.gate, allowance("a", expires_at=NOON)
+    await gate.take(spent_of, limit=nano_usd(10), gate_expires_at=NOON)
+    await fold.folder.fold(spend("e", cost=4, allowance_ids=(spent_of.allowance_id,)))
+    await gate.give_back(spent_of.allowance_id, NanoUsd(6))
+
+    await fold.folder.fold(Ticked(event_id="tick-1", time=NOON))
+
+    assert (await gate.known([spent_of.allowance_id]), await gate.admitted(TODAY)) == ([], 0)
+    assert {name async for name in fold.stores.counters.names()} == {TODAY}
+    assert await fold.spent() == 4

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
-from events.allowance import QUIET, Allowance, counter_of, granted_of, may_be_reconciled, reconciled
+from events.allowance import QUIET, Allowance, counter_of, expiry_of, granted_of, may_be_reconciled, reconciled
 from events.money import NanoUsd
+from events.window import window_at
 from functions.gateway.purses import Open, Pace, Purse, allowance_size
 from tests.builders import NOON, TODAY, allowance
 
@@ -52,7 +53,7 @@ class Store:
     def give_back(self, name: str, rest: int) -> None:
         known = self.allowances.get(name)
         if known is not None and known.returned is None:
-            del self.allowances[name]
+            self.allowances[name] = replace(known, returned=NanoUsd(rest))
             self.admitted -= rest
 
     def fold(self, number: int, name: str, cost: int) -> None:
@@ -327,3 +328,22 @@ def test_nothing_is_held_of_an_allowance_whose_time_is_over() -> None:
     purse = Purse([Open(allowance_id="a", granted=NanoUsd(10), usable_until=60, used_at=0)])
 
     assert purse.hold(NanoUsd(4), 60) is None
+
+
+def test_what_is_far_more_than_is_needed_has_no_more_holds_begin_on_it() -> None:
+    large = Open(allowance_id="a", granted=NanoUsd(100), usable_until=60, used_at=0)
+    small = Open(allowance_id="b", granted=NanoUsd(10), usable_until=60, used_at=0)
+    used = Open(allowance_id="c", granted=NanoUsd(100), usable_until=60, used_at=9)
+
+    Purse([large, small, used]).retire(10, over=NanoUsd(10), unused_since=8)
+
+    assert [one.usable_until for one in (large, small, used)] == [10, 60, 60]
+
+
+def test_an_allowance_expires_a_week_after_all_that_can_happen_to_it() -> None:
+    day, endless = window_at("1d", NOON), window_at(None, NOON)
+    late = NOON + timedelta(days=2)
+
+    assert expiry_of(NOON, day) == day.ends_at + timedelta(days=7)
+    assert expiry_of(late, day) == late + timedelta(days=7)
+    assert expiry_of(NOON, endless) == NOON + timedelta(days=7)

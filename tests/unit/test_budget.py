@@ -19,6 +19,7 @@ from events.budget import (
     due_thresholds,
     fold,
     increments,
+    is_reached,
 )
 from events.money import NanoUsd, nano_usd
 from events.spend import CompletionFailed, SpendRecorded
@@ -190,3 +191,10 @@ def test_a_counter_of_a_model_or_of_no_time_is_none_of_a_key(name: str) -> None:
     anchored = Budget(budget_id="key:a", max_budget=None, duration="3d", anchor=NOON)
 
     assert anchored.window_named(name) is None
+
+
+def test_all_of_a_budget_is_reached_once_less_than_a_hundredth_is_left() -> None:
+    assert not is_reached(100, nano_usd(9.89), nano_usd(10))
+    assert is_reached(100, nano_usd(9.9), nano_usd(10))
+    assert not is_reached(99, nano_usd(9.89), nano_usd(10))
+    assert not is_reached(101, nano_usd(10), nano_usd(10))

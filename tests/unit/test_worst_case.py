@@ -144,3 +144,44 @@ def test_a_limit_is_lowered_where_it_was_given(name: str) -> None:
 
 def test_a_limit_that_was_not_given_is_set() -> None:
     assert with_at_most(chat_request(), 20).body["max_tokens"] == 20
+
+
+LONG = deployment(model=replace(model(input="1", output="2"), max_output_tokens=50_000))
+
+
+@given(left=st.integers(0, 10**10).map(NanoUsd))
+def test_without_a_limit_an_answer_holds_a_fair_share_of_what_is_left(left: NanoUsd) -> None:
+    found = worst(LONG)
+    tokens = found.fair_tokens(left)
+
+    assert 4096 <= tokens <= 50_000
+    assert tokens == 4096 or found.cost(tokens) * 8 <= left
+    assert tokens == 50_000 or found.cost(tokens + 1) * 8 > left
+
+
+@given(left=st.integers(0, 10**10).map(NanoUsd), asked=st.integers(1, 60_000))
+def test_with_a_limit_an_answer_holds_what_it_asks_for(left: NanoUsd, asked: int) -> None:
+    assert worst(LONG, max_tokens=asked).fair_tokens(left) == min(asked, 50_000)
+
+
+def test_what_a_model_may_think_comes_on_top_of_what_is_enough() -> None:
+    thinking = {"type": "enabled", "budget_tokens": 10_000}
+
+    assert worst(LONG, thinking=thinking).fair_tokens(NanoUsd(0)) == 14_096
+
+
+@given(unspent=st.integers(0, 10**9).map(NanoUsd), asked=st.integers(1, 9_000))
+def test_an_answer_is_shortened_only_as_far_as_what_is_not_spent_makes_it(unspent: NanoUsd, asked: int) -> None:
+    found = worst(LONG, max_tokens=asked)
+    least = found.least_tokens(unspent)
+
+    assert min(asked, 16) <= least <= min(asked, 4096)
+    assert least == min(asked, 16) or found.cost(least) <= unspent
+    assert least == min(asked, 4096) or found.cost(least + 1) > unspent
+
+
+def test_what_can_not_be_lowered_is_not_lowered() -> None:
+    found = worst_case(embedding_request(), [CHEAP])
+
+    assert found.fair_tokens(NanoUsd(0)) == found.least_tokens(NanoUsd(0)) == found.max_tokens
+    assert found.least_cost == found.cost(found.max_tokens)

@@ -1,15 +1,17 @@
 """What is handed out of each budget, in Firestore.
 
-`gates/{counter}` holds `{admitted}` and is only ever incremented: it is the hot one. `allowances/{allowance_id}` holds
-`{granted, settled_by, returned, watched, watched_since, due}`, where `due` is `settled_by` until it is reconciled, so
-that one index finds those that are late; each write to one depends on what it was before, so that a
-commit that is repeated, or comes second, fails and changes no `admitted`.
+`gates/{counter}` holds `{admitted, expires_at}` and is only ever incremented: it is the hot one.
+`allowances/{allowance_id}` holds `{granted, settled_by, returned, watched, watched_since, expires_at}`, and `due`,
+which is `settled_by` until its rest is given back, and `swept_from`, which is `expires_at` from then on: one index each
+finds those that are late, and those to forget. Each write to one depends on what it was before, so that a commit that
+is repeated, or comes second, fails and changes no `admitted`.
 """
 
 # Google's libraries leave parts of their types open.
 # pyright: reportUnknownMemberType=false
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +19,7 @@ from google.api_core.exceptions import AlreadyExists, FailedPrecondition, NotFou
 from google.cloud.firestore_v1 import Increment
 from google.cloud.firestore_v1.async_client import AsyncClient
 from google.cloud.firestore_v1.base_query import FieldFilter
+from google.cloud.firestore_v1.field_path import FieldPath
 
 from events.allowance import Allowance, granted_of
 from events.money import NanoUsd
@@ -25,6 +28,7 @@ from functions.gateway.errors import StoreUnavailable
 from functions.gateway.ports import Grant
 
 _ATTEMPTS = 5
+_WRITES = 400  # in one commit
 
 
 class FirestoreGate:
@@ -37,12 +41,13 @@ class FirestoreGate:
         self._client = client
         self._gates = client.collection("gates")
         self._allowances = client.collection("allowances")
+        self._counters = client.collection("counters")
 
-    async def take(self, asked: Allowance, *, limit: NanoUsd) -> Grant:
+    async def take(self, asked: Allowance, *, limit: NanoUsd, gate_expires_at: datetime | None = None) -> Grant:
         """Add all of it, and take off again what is over the limit."""
         batch = self._client.batch()
         batch.create(self._allowances.document(asked.allowance_id), _document(asked))
-        self._admit(batch, asked.counter, asked.granted)
+        self._admit(batch, asked.counter, asked.granted, gate_expires_at)
         try:
             with store_failures():
                 results = await batch.commit(retry=RETRY, timeout=CALL_S)
@@ -55,12 +60,13 @@ class FirestoreGate:
         return await self._cut(asked, granted, total, results[0].update_time)
 
     async def give_back(self, allowance_id: str, rest: NanoUsd) -> None:
-        """Delete it as it was read, and take its rest off."""
+        """Note it as it was read, and take its rest off."""
         for _ in range(_ATTEMPTS):
             snapshot = await self._snapshot(allowance_id)
             if not snapshot.exists or snapshot.get("returned") is not None:
                 return
-            if await self._write(snapshot.reference, None, rest, snapshot.update_time):
+            document = _document(replace(_allowance(snapshot), returned=rest))
+            if await self._write(snapshot.reference, document, rest, snapshot.update_time):
                 return
         raise StoreUnavailable(f"The allowance {allowance_id} changes too often to be given back. Try again.")
 
@@ -91,6 +97,39 @@ class FirestoreGate:
         freed = NanoUsd(before.admitted - after.admitted)
         return await self._write(snapshot.reference, _document(after), freed, snapshot.update_time)
 
+    async def sweep(self, now: datetime, *, limit: int) -> int:
+        """Delete what has expired, the counters of allowances too."""
+        expired = self._allowances.where(filter=FieldFilter("swept_from", "<=", now)).limit(limit)
+        with store_failures():
+            found: list[Any] = await expired.get(retry=RETRY, timeout=CALL_S)
+        allowances = [snapshot.reference for snapshot in found]
+        await self._delete([*allowances, *(self._counters.document(snapshot.id) for snapshot in found)])
+        gates = await self._gates_over(now, limit - len(allowances)) if len(allowances) < limit else []
+        await self._delete(gates)
+        return len(allowances) + len(gates)
+
+    async def _gates_over(self, now: datetime, limit: int) -> list[Any]:
+        """Give the gates that have expired and of which no allowance is left."""
+        expired = self._gates.where(filter=FieldFilter("expires_at", "<=", now)).limit(limit)
+        with store_failures():
+            found: list[Any] = await expired.get(retry=RETRY, timeout=CALL_S)
+            return [snapshot.reference for snapshot in found if not await self._has_allowances(snapshot.id)]
+
+    async def _has_allowances(self, counter: str) -> bool:
+        by_name = self._allowances.order_by(FieldPath.document_id())
+        after, before = (self._allowances.document(f"{counter}{mark}") for mark in "|}")  # `}` comes after `|`
+        query = by_name.start_at({"__name__": after}).end_before({"__name__": before}).limit(1)
+        return bool(await query.get(retry=RETRY, timeout=CALL_S))
+
+    async def _delete(self, references: Sequence[Any]) -> None:
+        """Delete them in turn: who stops midway leaves the rest to the next one."""
+        for start in range(0, len(references), _WRITES):
+            batch = self._client.batch()
+            for reference in references[start : start + _WRITES]:
+                batch.delete(reference)
+            with store_failures():
+                await batch.commit(retry=RETRY, timeout=CALL_S)
+
     async def _taken(self, asked: Allowance, limit: NanoUsd) -> Grant:
         """Give what an earlier commit of the same allowance was granted; its answer was lost.
 
@@ -101,6 +140,8 @@ class FirestoreGate:
         if not snapshot.exists:
             return Grant(NanoUsd(0), total)
         known = _allowance(snapshot)
+        if known.returned is not None:
+            return Grant(NanoUsd(0), total)
         granted = granted_of(known.granted, total=total, limit=limit)
         if granted == known.granted:
             return Grant(granted, total)
@@ -133,8 +174,9 @@ class FirestoreGate:
                 return False
         return True
 
-    def _admit(self, batch: Any, counter: str, by: int) -> None:
-        batch.set(self._gates.document(counter), {"admitted": Increment(by)}, merge=True)
+    def _admit(self, batch: Any, counter: str, by: int, expires_at: datetime | None = None) -> None:
+        until = {} if expires_at is None else {"expires_at": expires_at}
+        batch.set(self._gates.document(counter), {"admitted": Increment(by), **until}, merge=True)
 
     async def _snapshot(self, allowance_id: str) -> Any:
         with store_failures():
@@ -148,11 +190,13 @@ def _document(allowance: Allowance) -> dict[str, Any]:
         "returned": allowance.returned,
         "watched": allowance.watched,
         "watched_since": allowance.watched_since,
+        "expires_at": allowance.expires_at,
         "due": allowance.settled_by if allowance.returned is None else None,
+        "swept_from": None if allowance.returned is None else allowance.expires_at,
     }
 
 
 def _allowance(snapshot: Any) -> Allowance:
     fields: dict[str, Any] = snapshot.to_dict()
-    del fields["due"]
+    del fields["due"], fields["swept_from"]
     return Allowance(allowance_id=snapshot.id, **fields)
