@@ -218,7 +218,7 @@ def _announcer(config: Config, stores: Stores) -> Announcer:
         budgets=[config.budget],
         defaults=config.defaults,
         keys=stores.keys,
-        holders=RememberedHolders(stores.keys, None, clock=_clock()),
+        holders=RememberedHolders(stores.keys, stores.accounts, clock=_clock()),
         counters=stores.counters,
         bus=stores.bus,
     )

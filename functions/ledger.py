@@ -42,7 +42,7 @@ async def import_from(file: BinaryIO, stores: Stores, budgets: Sequence[Budget])
         counters=stores.counters,
         gate=stores.gate,
         keys=stores.keys,
-        accounts=None,
+        accounts=stores.accounts,
         now=lambda: datetime.now(UTC),
         new_id=lambda: uuid.uuid4().hex,
     )

@@ -16,7 +16,7 @@ from events.codec import Event, UndecodableEvent, decode
 from events.keys import KeyEvent
 from events.money import NOTHING, NanoUsd
 from events.spend import CompletionFailed, SpendRecorded
-from functions.gateway.errors import StoreUnavailable, Unstorable
+from functions.gateway.errors import Unstorable
 from functions.gateway.folding import MOST_AT_ONCE, commit_new
 from functions.gateway.ports import (
     AccountChangedMeanwhile,
@@ -75,7 +75,7 @@ class Importer:
         counters: Counters,
         gate: Gate,
         keys: Keys,
-        accounts: Accounts | None,
+        accounts: Accounts,
         now: Callable[[], datetime],
         new_id: Callable[[], str],
     ) -> None:
@@ -169,21 +169,14 @@ class Importer:
         elif isinstance(event, KeyEvent):
             await self._keys.commit([event])
         else:
-            await self._known_accounts.commit([event])
+            await self._accounts.commit([event])
 
     async def _is_past(self, event: Change) -> bool:
         if isinstance(event, KeyEvent):
             key = await self._keys.by_id(keys.subject_of(event).key_id)
             return key is not None and key.version >= keys.version_of(event)
         subject = accounts.subject_of(event)
-        account = await self._known_accounts.get(kind_of(subject), id_of(subject))
-        return account is not None and account.version >= accounts.version_of(event)
-
-    @property
-    def _known_accounts(self) -> Accounts:
-        if self._accounts is None:
-            raise StoreUnavailable("This store keeps no users and teams.")
-        return self._accounts
+        return await self._accounts.next_version(kind_of(subject), id_of(subject)) > accounts.version_of(event)
 
     async def _admit(self) -> None:
         """Have the gate count as handed out, of each window, what is spent: or else it could be spent again."""
@@ -193,7 +186,8 @@ class Importer:
             if spent > admitted:
                 missing = NanoUsd(spent - admitted)
                 name = allowance_id(counter, self._new_id())
-                asked = Allowance(allowance_id=name, granted=missing, settled_by=self._now() + _LONG)
+                settled_by = self._now() + _LONG
+                asked = Allowance(allowance_id=name, granted=missing, settled_by=settled_by, expires_at=settled_by)
                 await self._gate.take(asked, limit=spent)
                 await self._gate.give_back(name, NOTHING)
 

@@ -32,6 +32,7 @@ _MINUTE = "1m"
 _UNLIMITED_ANSWER = 1_024  # tokens that are held for an answer that may be as long as it likes
 _LIFETIME_S = 120.0  # how long requests may begin on a place
 _LINGER = timedelta(minutes=1)  # after a minute, until its allowances are found to be nobody's
+_KEPT = timedelta(minutes=10)  # longer, so that what was in doubt can be asked for again
 _PACES_AHEAD = 4  # seconds, of what is needed in one
 _BUSY_PER_S = 10.0
 _PACE_S = 5.0  # in which a `Pace` fades
@@ -216,7 +217,8 @@ class Meter:
 
     async def _ask(self, allowance: Allowance) -> int:
         """Take an allowance; gives how much is handed out with it."""
-        grant = await self._gate.take(allowance, limit=NanoUsd(self.rate.limit))
+        expires_at = None if self.window.is_endless else allowance.expires_at
+        grant = await self._gate.take(allowance, limit=NanoUsd(self.rate.limit), gate_expires_at=expires_at)
         usable_until = self._unanswered.pop(allowance)
         if grant.granted:
             self._share.put(allowance.allowance_id, grant.granted, usable_until, self._clock())
@@ -240,7 +242,7 @@ class Meter:
         is_endless = self.window.is_endless
         settled_by = self._now() + timedelta(seconds=used_for_s) if is_endless else self.window.ends_at + _LINGER
         name = allowance_id(self.counter, self._new_id())
-        return Allowance(allowance_id=name, granted=NanoUsd(size), settled_by=settled_by)
+        return Allowance(allowance_id=name, granted=NanoUsd(size), settled_by=settled_by, expires_at=settled_by + _KEPT)
 
     def _give_back(self, *, idle_s: float) -> None:
         now = self._clock()

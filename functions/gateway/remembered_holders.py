@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from events.accounts import AccountKind, Team, User
+from events.accounts import Team, User
 from events.alerts import HolderKind
 from events.keys import Key
 from functions.gateway.errors import StoreUnavailable
@@ -28,7 +28,7 @@ class _Finding:
 class RememberedHolders:
     """Reads each key, user and team once in a few seconds. `clock` gives monotonic seconds."""
 
-    def __init__(self, keys: Keys, accounts: Accounts | None, *, clock: Callable[[], float]) -> None:
+    def __init__(self, keys: Keys, accounts: Accounts, *, clock: Callable[[], float]) -> None:
         self._keys = keys
         self._accounts = accounts
         self._clock = clock
@@ -81,13 +81,10 @@ class RememberedHolders:
                 case "key":
                     found = await self._keys.by_id(holder_id)
                 case "user" | "team":
-                    found = await self._account(kind, holder_id)
+                    found = await self._accounts.get(kind, holder_id)
                 case "end_user":
                     found = None  # nothing is kept of them
         self._findings[name] = _Finding(found, started + _FRESH_S)
-
-    async def _account(self, kind: AccountKind, account_id: str) -> User | Team | None:
-        return None if self._accounts is None else await self._accounts.get(kind, account_id)
 
 
 def _failure(error: BaseException) -> Exception:

@@ -62,9 +62,9 @@ class WatchedGate:
     def __post_init__(self) -> None:
         self.may_return.set()
 
-    async def take(self, asked: Allowance, *, limit: NanoUsd) -> Grant:
+    async def take(self, asked: Allowance, *, limit: NanoUsd, gate_expires_at: datetime | None = None) -> Grant:
         self._check()
-        grant = await self.gate.take(asked, limit=limit)
+        grant = await self.gate.take(asked, limit=limit, gate_expires_at=gate_expires_at)
         if self.loses:
             self.loses -= 1
             raise StoreUnavailable("the answer was lost")
@@ -78,6 +78,9 @@ class WatchedGate:
 
     async def admitted(self, counter: str) -> NanoUsd:
         raise AssertionError("nobody needs to know")
+
+    async def sweep(self, now: datetime, *, limit: int) -> int:
+        return await self.gate.sweep(now, limit=limit)
 
     async def unsettled(self, now: datetime) -> Sequence[Allowance]:
         raise AssertionError("nobody needs to know")

@@ -283,7 +283,8 @@ async def test_a_key_is_told_of_itself(gateway: Gateway) -> None:
 
     told = (await gateway.get("/key/info", by=key)).json()
 
-    assert told == {"key": hash_of(key), "info": await gateway.info(key)}
+    assert told["key"] == hash_of(key)
+    assert told["info"].items() >= (await gateway.info(key)).items()
     for name in (key, hash_of(key)):
         assert (await gateway.get("/key/info", by=key, key=name)).json()["info"] == told["info"]
     assert error_of(await gateway.get("/key/info"))[2:] == ("missing_required_parameter", "key")
