@@ -1,6 +1,7 @@
 """May this request spend? Answered from allowances: what this instance was given of each budget, ahead of the need."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +16,8 @@ from functions.gateway.errors import BudgetExceeded, BudgetReserved, GatewayErro
 from functions.gateway.ports import NO_LIMITS, Counters, Deployment, Gate, Grant, Limits, Request
 from functions.gateway.purses import Open, Pace, Purse, allowance_size
 from functions.gateway.worst_case import WorstCase, worst_case
+
+_log = logging.getLogger(__name__)
 
 _POLL_S = 0.25
 _CLOSED_S = 1.0  # how long it is believed that there is nothing left
@@ -118,7 +121,9 @@ class Pool:
         self._waiting: deque[_Waiter] = deque()
         self._filling: asyncio.Task[None] | None = None
         self._unanswered: tuple[Allowance, float] | None = None
+        self._owed: list[Open] = []  # what the gate did not take back yet
         self._giving_back = asyncio.Lock()
+        self._has_admitted_spent = False
         self._closed_until = float("-inf")
         self._closed_from = NOTHING  # until then, who needs as much is not kept waiting
         self._has_waited_in_vain = False
@@ -147,7 +152,14 @@ class Pool:
     def is_over(self, idle_s: float) -> bool:
         """Say whether nobody has asked anything of it for so long, and nothing of it is here."""
         is_idle = self.used_at + idle_s < self._clock()
-        return is_idle and not self.purse.allowances and not self._waiting and self._unanswered is None
+        return is_idle and not (self.purse.allowances or self._waiting or self._unanswered or self._owed)
+
+    def budget_is(self, budget: Budget) -> None:
+        """Take the budget as a request brings it. Where it was lowered, what is in hand goes back."""
+        is_lower = (budget.max_budget or NOTHING) < self.limit
+        self.budget = budget
+        if is_lower:
+            self.purse.retire_all(self._clock())
 
     async def hold(self, cost: NanoUsd, patience: Patience) -> Open:
         """Set an amount aside, asking for more where need be. Raises `Short` or `StoreUnavailable`."""
@@ -188,19 +200,31 @@ class Pool:
         self._serve()
 
     async def give_back(self, *, idle_s: float, too_small_for: NanoUsd = NOTHING) -> None:
-        """Give the gate what isn't needed, or is overdrawn. What can't be given back now is reconciled later."""
+        """Give the gate what isn't needed, or is overdrawn. What it doesn't take is given again later. Never fails."""
         now = self._clock()
         async with self._giving_back:
-            for done in self.purse.take_out(now, unused_since=now - idle_s, too_small_for=too_small_for):
-                with suppress(StoreUnavailable, TimeoutError):
-                    async with asyncio.timeout(self._terms.store_within_s):
-                        await self._gate.give_back(done.allowance_id, done.rest)
+            self._owed += self.purse.take_out(now, unused_since=now - idle_s, too_small_for=too_small_for)
+            while self._owed and await self._give(self._owed[0]):
+                del self._owed[0]
+
+    async def _give(self, done: Open) -> bool:
+        """Give one allowance's rest back, and say whether that is done with: what is old is reconciled without us."""
+        try:
+            async with asyncio.timeout(self._terms.store_within_s):
+                await self._gate.give_back(done.allowance_id, done.rest)
+        except (StoreUnavailable, TimeoutError):
+            return self._clock() > done.usable_until + self._terms.longest_request_s
+        except Exception:  # noqa: BLE001 (a worker: nobody waits for it)
+            _log.exception("the allowance %s could not be given back; it is reconciled later", done.allowance_id)
+        return True
 
     async def tend(self) -> None:
         """Give back what lies idle: soon where little is left, or where it is far more than is spent of late."""
         now, ahead = self._clock(), self._pace.ahead(self._clock())
         self.purse.retire(now, over=NanoUsd(ahead * _MANY), unused_since=now - _LARGE_IDLE_S)
         self.purse.retire(now, over=NanoUsd(max(ahead * _MANY, self.left // _LARGE_PART)), unused_since=now)
+        if self._unanswered is not None and self._unanswered[1] < now and not self._waiting:
+            self._unanswered = None  # if it was granted all the same, it is reconciled
         is_scarce = self.left < self.limit // 16
         await self.give_back(idle_s=1 if is_scarce else self._terms.idle_s)
 
@@ -237,14 +261,15 @@ class Pool:
             await self._give_back_fragments()
         if not self._waiting:
             return None
+        if not self._has_admitted_spent:
+            await self._admit_spent()
         now = self._clock()
         waiting = NanoUsd(sum(waiter.cost for waiter in self._waiting))
         size = allowance_size(self._waiting[0].cost, waiting, self._pace.ahead(now), self.left)
         allowance, usable_until = self._unanswered or (self._allowance(size), now + self._terms.lifetime_s)
         self._unanswered = (allowance, usable_until)  # until there is an answer, the same one is asked for
         async with asyncio.timeout(self._terms.store_within_s):
-            expires_at = None if self.window.is_endless else allowance.expires_at
-            grant = await self._gate.take(allowance, limit=self.limit, gate_expires_at=expires_at)
+            grant = await self._grant(allowance, self.limit)
         self._unanswered = None
         self.admitted = grant.admitted
         if grant.granted:
@@ -252,6 +277,21 @@ class Pool:
             opened = Open(allowance_id=name, granted=grant.granted, usable_until=usable_until, used_at=self._clock())
             self.purse.allowances.append(opened)
         return grant
+
+    async def _grant(self, allowance: Allowance, limit: NanoUsd) -> Grant:
+        expires_at = None if self.window.is_endless else allowance.expires_at
+        return await self._gate.take(allowance, limit=limit, gate_expires_at=expires_at)
+
+    async def _admit_spent(self) -> None:
+        """Have what is spent of the window count as handed out: some of it may be from when there was no limit."""
+        async with asyncio.timeout(self._terms.store_within_s):
+            state, admitted = await asyncio.gather(self._counters.read(self.counter), self._gate.admitted(self.counter))
+            if state.spent > admitted:
+                spent = self._allowance(state.spent)
+                await self._grant(spent, state.spent)
+                await self._gate.give_back(spent.allowance_id, NOTHING)
+        self.spent = state.spent
+        self._has_admitted_spent = True
 
     async def _give_back_fragments(self) -> None:
         """Give back what lies in pieces too small for the first who waits; where little is left, before asking."""
@@ -405,8 +445,9 @@ class AllowanceAdmission:
         """Give back what lies idle, until cancelled."""
         while True:
             await asyncio.sleep(1)
-            for pool in list(self._pools.values()):
-                await pool.tend()
+            pools = list(self._pools.values())
+            await asyncio.gather(*(pool.tend() for pool in pools))
+            for pool in pools:
                 if pool.is_over(self._terms.idle_s):
                     del self._pools[pool.counter]
                     if self._current.get(pool.budget.budget_id) is pool:
@@ -443,7 +484,7 @@ class AllowanceAdmission:
                 new_id=self._new_id,
             )
             self._pools[known.counter] = known
-        known.budget = budget  # its limit may have been changed
+        known.budget_is(budget)
         self._current[budget.budget_id] = known
         return known
 

@@ -65,8 +65,7 @@ def limits_of(parties: Parties, alias: str, defaults: Defaults) -> Limits:
     budgets: list[Budget] = []
     rates: list[Rate] = []
     for scope, holder in _holders(parties, defaults):
-        if holder.max_budget is not None or holder.soft_budget is not None:
-            budgets.append(_budget(scope, holder, defaults.thresholds))
+        budgets.append(_budget(scope, holder, defaults.thresholds))  # without a limit it counts, for when there is one
         rates.extend(_rates(scope, holder))
     budgets.extend(_end_user_budget(parties.end_user, defaults))
     if parties.key is not None:

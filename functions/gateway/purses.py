@@ -92,6 +92,11 @@ class Purse:
             if one.free > over and one.used_at <= unused_since:
                 one.usable_until = min(one.usable_until, now)
 
+    def retire_all(self, now: float) -> None:
+        """Have no more holds begin on any."""
+        for one in self.allowances:
+            one.usable_until = min(one.usable_until, now)
+
     def __iter__(self) -> Iterator[Open]:
         return iter(self.allowances)
 
