@@ -431,6 +431,13 @@ class Accounts(Protocol):
         """
         ...
 
+    async def restore(self, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
+        """Have one say what its last event in the ledger says; without one, be as if it never was.
+
+        Raises `StoreUnavailable`.
+        """
+        ...
+
 
 class DeliveredAlerts(Protocol):
     """Which alerts have reached the webhook, so that a repeated delivery is not a repeated message."""

@@ -1,7 +1,7 @@
 """Replaying: the ledger, added up from nothing, against what the stores say.
 
-It is read event by event. In memory is what it comes to: a number for each counter, each key's last change, and the
-changes of users and teams.
+It is read event by event. In memory is what it comes to: a number for each counter, and the last change of each key,
+user and team.
 """
 
 import json
@@ -10,15 +10,18 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import get_args
 
-from events.accounts import Account, AccountEvent, AccountKind, id_of, replay_accounts
+from events import accounts as account_events
+from events import keys as key_events
+from events.accounts import Account, AccountEvent, AccountKind, account_after, id_of, name_of
 from events.allowance import is_allowance
 from events.budget import Budget, increments
 from events.codec import Event
-from events.keys import Key, KeyEvent, evolve, replay_keys, subject_of
+from events.keys import Key, KeyEvent, replay_keys, subject_of
 from events.money import NOTHING, NanoUsd, usd
 from functions.gateway.ports import AccountQuery, Accounts, Counters, Gate, KeyQuery, Keys
 
 _AT_ONCE = 100
+_Name = tuple[AccountKind, str]
 _HOLDERS = ("key", "user", "team", "end_user")
 
 
@@ -28,12 +31,7 @@ class Replayed:
 
     counters: dict[str, NanoUsd] = field(default_factory=dict[str, NanoUsd])
     changes: dict[str, KeyEvent] = field(default_factory=dict[str, KeyEvent])  # the last of each key
-    account_changes: list[AccountEvent] = field(default_factory=list[AccountEvent])
-
-    @property
-    def accounts(self) -> dict[tuple[AccountKind, str], Account]:
-        """Give the users and teams that there are."""
-        return replay_accounts(self.account_changes)
+    account_changes: dict[_Name, AccountEvent] = field(default_factory=dict[_Name, AccountEvent])  # the same
 
     @property
     def keys(self) -> dict[str, Key]:
@@ -46,17 +44,18 @@ class Replayed:
             self.counters[counter] = NanoUsd(self.counters.get(counter, NOTHING) + by)
         if isinstance(event, KeyEvent):
             key_id = subject_of(event).key_id
-            self.changes[key_id] = evolve(self.changes.get(key_id), event)
+            self.changes[key_id] = key_events.evolve(self.changes.get(key_id), event)
         if isinstance(event, AccountEvent):
-            self.account_changes.append(event)
+            name = name_of(event)
+            self.account_changes[name] = account_events.evolve(self.account_changes.get(name), event)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a store says otherwise than the ledger does, in one line, and what puts it right, where something does."""
+    """What a store says otherwise than the ledger does, in one line, and what puts it right."""
 
     line: str
-    repair: Callable[[], Awaitable[None]] | None
+    repair: Callable[[], Awaitable[None]]
 
 
 async def replayed(events: AsyncIterator[Event], budgets: Sequence[Budget]) -> Replayed:
@@ -127,9 +126,9 @@ def _key(stored: Key | None, right: Key | None, keys: Keys) -> Difference:
     return Difference(line, partial(keys.restore, stored, right))
 
 
-async def stored_accounts(accounts: Accounts) -> dict[tuple[AccountKind, str], Account]:
+async def stored_accounts(accounts: Accounts) -> dict[_Name, Account]:
     """Give every user and team."""
-    found: dict[tuple[AccountKind, str], Account] = {}
+    found: dict[_Name, Account] = {}
     for kind in get_args(AccountKind):
         offset = 0
         while page := (await accounts.page(kind, AccountQuery(offset=offset, limit=_AT_ONCE))).accounts:
@@ -139,14 +138,20 @@ async def stored_accounts(accounts: Accounts) -> dict[tuple[AccountKind, str], A
 
 
 def differing_accounts(
-    stored: Mapping[tuple[AccountKind, str], Account], truth: Mapping[tuple[AccountKind, str], Account]
+    stored: Mapping[_Name, Account], truth: Mapping[_Name, AccountEvent], accounts: Accounts
 ) -> list[Difference]:
-    """Compare users and teams; nothing puts them right."""
-    return [
-        Difference(f"{' '.join(name)}: store {_told(mine, right)}, ledger {_told(right, mine)}", None)
-        for name in sorted({*stored, *truth})
-        if (mine := stored.get(name)) != (right := truth.get(name))
-    ]
+    """Compare users and teams with the last change of each."""
+    names = sorted({*stored, *truth})
+    found = [_account(name, stored.get(name), truth.get(name), accounts) for name in names]
+    return [difference for difference in found if difference]
+
+
+def _account(name: _Name, stored: Account | None, last: AccountEvent | None, accounts: Accounts) -> Difference | None:
+    right = last and account_after(last)
+    if stored == right:
+        return None
+    line = f"{' '.join(name)}: store {_told(stored, right)}, ledger {_told(right, stored)}"
+    return Difference(line, partial(accounts.restore, *name, last))
 
 
 def _told(one: Key | Account | None, other: Key | Account | None) -> str:

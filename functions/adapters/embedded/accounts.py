@@ -56,6 +56,10 @@ class SqliteAccounts:
         """Append and write, or nothing."""
         await self._database.run(lambda connection: _commit(connection, events))
 
+    async def restore(self, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
+        """Replace the record."""
+        await self._database.run(lambda connection: _restore(connection, kind, account_id, last))
+
     async def _row(self, kind: AccountKind, account_id: str) -> tuple[int, bytes | None] | None:
         query = "SELECT version, record FROM accounts WHERE kind = ? AND account_id = ?"
         return await self._database.read(lambda connection: connection.execute(query, (kind, account_id)).fetchone())
@@ -97,6 +101,15 @@ def _commit(connection: sqlite3.Connection, events: Sequence[AccountEvent]) -> N
     connection.executemany("INSERT INTO events (event_id, event) VALUES (?, ?)", list(rows.items()))
     for event in events:
         _write(connection, event)
+
+
+def _restore(connection: sqlite3.Connection, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
+    if last is not None:
+        _write(connection, last)
+        return
+    connection.execute("DELETE FROM accounts WHERE kind = ? AND account_id = ?", (kind, account_id))
+    if kind == "team":
+        connection.execute("DELETE FROM team_members WHERE team_id = ?", (account_id,))
 
 
 def _recorded(connection: sqlite3.Connection, event_id: str) -> bytes | None:

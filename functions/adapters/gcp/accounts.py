@@ -74,6 +74,15 @@ class FirestoreAccounts:
             if not await self._are_recorded(events):  # they are where it was a commit whose answer was lost
                 raise AccountChangedMeanwhile from error
 
+    async def restore(self, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
+        """Replace the document."""
+        document = self._document(kind, account_id)
+        with store_failures():
+            if last is None:
+                await document.delete(retry=RETRY, timeout=CALL_S)
+            else:
+                await document.set(_document_after(last), retry=RETRY, timeout=CALL_S)
+
     async def _read(self, kind: AccountKind, account_id: str) -> dict[str, Any]:
         with store_failures():
             snapshot = await self._document(kind, account_id).get(retry=RETRY, timeout=CALL_S)
