@@ -419,6 +419,10 @@ class Accounts(Protocol):
         """Give the next change's version: 1, or more where there is one, or was once. Raises `StoreUnavailable`."""
         ...
 
+    async def named(self, kind: AccountKind, account_ids: Sequence[str]) -> Mapping[str, Account]:
+        """Give those that there are, by their ids. Raises `StoreUnavailable`."""
+        ...
+
     async def page(self, kind: AccountKind, query: AccountQuery) -> AccountPage:
         """Give some. Raises `StoreUnavailable`."""
         ...

@@ -192,6 +192,18 @@ async def test_only_those_of_which_all_that_is_asked_is_so_are_listed(
     assert await ids(backend, "team", query) == list(found)
 
 
+async def test_those_that_there_are_are_given_by_their_ids(backend: Backend) -> None:
+    accounts = backend.stores.accounts
+    names = [f"a/{number} ü" for number in range(250)]
+    for start in range(0, len(names), 100):
+        await accounts.commit([account_created(user(name)) for name in names[start : start + 100]])
+    await accounts.commit([account_deleted(user(names[7]))])
+
+    assert await accounts.named("user", [*names, "unknown"]) == {name: user(name) for name in names if name != names[7]}
+    assert await accounts.named("team", names) == {}
+    assert await accounts.named("user", []) == {}
+
+
 @pytest.mark.parametrize("account", BOTH)
 async def test_one_can_be_restored_by_its_last_event(backend: Backend, account: Account) -> None:
     accounts, kind = backend.stores.accounts, kind_of(account)

@@ -48,6 +48,16 @@ class SqliteAccounts:
         row = await self._row(kind, account_id)
         return row[0] + 1 if row else 1
 
+    async def named(self, kind: AccountKind, account_ids: Sequence[str]) -> Mapping[str, Account]:
+        """Give users or teams by their ids."""
+        ids = json.dumps(account_ids)
+        query = (
+            "SELECT record FROM accounts WHERE kind = ? AND account_id IN (SELECT value FROM json_each(?)) "
+            "AND record IS NOT NULL"
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query, (kind, ids)).fetchall())
+        return {id_of(account): account for account in (decode_account(kind, raw) for (raw,) in rows)}
+
     async def page(self, kind: AccountKind, query: AccountQuery) -> AccountPage:
         """Give some users or teams."""
         return await self._database.read(lambda connection: _page(connection, kind, query))
