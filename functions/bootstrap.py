@@ -135,9 +135,16 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             random=random.random,
             notice_request=hints.notice_request,
         )
-        keyring = Keyring(stores.keys, stores.accounts, config.master_key, now=_now, clock=_clock())
-        administration = KeyAdministration(stores.keys, keyring, now=_now, new_key=_new_key)
         spending = Spending(stores.activity, stores.counters, config.defaults, now=_now)
+        keyring = Keyring(
+            stores.keys,
+            stores.accounts,
+            config.master_key,
+            now=_now,
+            clock=_clock(),
+            read_spend=spending.total_of_key,
+        )
+        administration = KeyAdministration(stores.keys, keyring, now=_now, new_key=_new_key)
         accounts = AccountAdministration(
             stores.accounts, administration, keyring, now=_now, new_id=lambda: str(uuid.uuid4())
         )

@@ -114,11 +114,18 @@ async def open_instance(
         clock=clock.seconds,
     )
     made = iter(range(1000))
-    keyring = Keyring(stores.keys, stores.accounts, config.master_key, now=clock.now, clock=clock.seconds)
+    spending = Spending(stores.activity, stores.counters, config.defaults, now=clock.now)
+    keyring = Keyring(
+        stores.keys,
+        stores.accounts,
+        config.master_key,
+        now=clock.now,
+        clock=clock.seconds,
+        read_spend=spending.total_of_key,
+    )
     administration = KeyAdministration(
         stores.keys, keyring, now=clock.now, new_key=lambda: f"sk-made-here-{id(stores)}-{next(made):04}"
     )
-    spending = Spending(stores.activity, stores.counters, config.defaults, now=clock.now)
     ids = iter(range(1000))
     account_administration = AccountAdministration(
         stores.accounts, administration, keyring, now=clock.now, new_id=lambda: f"made-here-{next(ids):04}"
