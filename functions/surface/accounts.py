@@ -60,7 +60,7 @@ class AccountSurface:
     async def user_info(self, request: Request) -> Response:
         """`GET /user/info`: the user, with their keys and the teams of which they are a member."""
         await operator_of(request, self._keyring)
-        user_id = account_shapes.read_info("user", request.query_params)
+        user_id = account_shapes.read_info("user", request.query_params.multi_items())
         user = await self._administration.find("user", user_id)
         teams, held = await asyncio.gather(self._administration.teams_of(user_id), self._key_rows(user))
         (of_user,), of_teams = await asyncio.gather(self._rows("user", [user]), self._rows("team", teams))
@@ -74,7 +74,7 @@ class AccountSurface:
     async def team_info(self, request: Request) -> Response:
         """`GET /team/info`: the team, with its keys."""
         await operator_of(request, self._keyring)
-        team_id = account_shapes.read_info("team", request.query_params)
+        team_id = account_shapes.read_info("team", request.query_params.multi_items())
         team = await self._administration.find("team", team_id)
         (of_team,), held = await asyncio.gather(self._rows("team", [team]), self._key_rows(team))
         return _json({"team_id": team_id, "team_info": of_team, "keys": held})
@@ -139,7 +139,7 @@ class AccountSurface:
 
     async def _page(self, kind: AccountKind, request: Request, usual_size: int) -> tuple[AccountPage, int, int]:
         """Give what the query asks for, with the page's number and size."""
-        asked = account_shapes.read_listing(kind, request.query_params)
+        asked = account_shapes.read_listing(kind, request.query_params.multi_items())
         number, size = asked.get("page", 1), asked.get("page_size", usual_size)
         query = AccountQuery(
             ids=asked.get(f"{kind}_ids"),

@@ -49,7 +49,7 @@ class KeySurface:
         identity = await self._keyring.authenticate(request.headers, request.scope["path"])
         if identity.kind != "virtual":
             identity.check_master()
-        asked = key_shapes.read_info(request.query_params)
+        asked = key_shapes.read_info(request.query_params.multi_items())
         if identity.kind == "virtual":
             asked = {"key": identity.key_hash} | asked
         presented = key_shapes.named_key(asked)
@@ -75,7 +75,7 @@ class KeySurface:
     async def list(self, request: Request) -> Response:
         """`GET /key/list`."""
         await self._operator(request)
-        asked = key_shapes.read_listing(request.query_params)
+        asked = key_shapes.read_listing(request.query_params.multi_items())
         number, size = asked.pop("page", 1), asked.pop("size", _PAGE_SIZE)
         is_full: bool = asked.pop("return_full_object", False)
         page = await self._administration.page(KeyQuery(**asked, offset=(number - 1) * size, limit=size))

@@ -20,7 +20,8 @@ from functions.gateway.errors import BadRequest, MasterKeyRequired
 from functions.gateway.exact_json import write_json
 from functions.gateway.keys import Identity, Keyring, hash_key
 from functions.gateway.ports import Accounts, Activity, CellQuery, Keys, SpendQuery
-from functions.gateway.spend_queries import Days, days_of, read_query, usual_days_of
+from functions.gateway.shapes import read_query
+from functions.gateway.spend_queries import Days, days_of, usual_days_of
 from functions.gateway.spend_reports import MEASURES, Report, Sum, flat, measures
 from functions.gateway.spending import Spending, Spent
 from functions.surface import accounts as shown_accounts
@@ -63,7 +64,7 @@ class SpendSurface:
     async def logs(self, request: Request) -> Response:
         """`GET /spend/logs`: requests by page, or the sums of days."""
         identity = await self._keyring.authenticate(request.headers, request.scope["path"])
-        asked = read_query(spend_queries.LOGS, request.query_params)
+        asked = read_query(spend_queries.LOGS, request.query_params.multi_items())
         if _wants_csv(request, asked):
             asked["format"] = "csv"
         key_id = await self._key_id(asked.get("api_key"), identity)
@@ -182,7 +183,7 @@ class SpendSurface:
         """Read what an operator asks. Raises `NotAuthenticated`, `MasterKeyRequired`, `BadRequest`."""
         identity = await self._keyring.authenticate(request.headers, request.scope["path"])
         identity.check_operator()
-        return read_query(shape, request.query_params)
+        return read_query(shape, request.query_params.multi_items())
 
     async def _asked_of_days(self, request: Request) -> tuple[dict[str, Any], Days]:
         asked = await self._asked(request, spend_queries.DATED)

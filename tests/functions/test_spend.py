@@ -560,6 +560,14 @@ async def test_what_can_not_be_asked_is_refused_by_name(
     assert error_of(await gateway.ask(path, **query)) == (400, param)
 
 
+@pytest.mark.parametrize("path", [*PATHS, "/spend/logs", "/key/info", "/key/list"])
+async def test_a_parameter_that_is_there_twice_is_refused_by_name(gateway: Gateway, path: str) -> None:
+    headers = {"authorization": f"Bearer {MASTER}"}
+    answer = await gateway.http.get(f"{path}?page=1&page=2", headers=headers)
+
+    assert error_of(answer) == (400, "page")
+
+
 async def test_requests_are_exported_by_page(gateway: Gateway) -> None:
     answer = await gateway.ask("/spend/logs", format="csv", page_size=3)
     lines = list(csv.DictReader(io.StringIO(answer.text, newline="")))

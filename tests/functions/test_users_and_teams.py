@@ -411,6 +411,15 @@ async def test_a_change_keeps_what_it_does_not_name(gateway: Gateway, kind: Acco
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_parameter_that_is_there_twice_is_refused_by_name(gateway: Gateway, kind: AccountKind) -> None:
+    for path in (f"/{kind}/info", f"/{kind}/list"):
+        answer = await gateway.http.get(
+            f"{path}?{kind}_id=a&{kind}_id=b", headers={"authorization": f"Bearer {MASTER}"}
+        )
+        assert error_of(answer)[::3] == (400, f"{kind}_id")
+
+
 async def spent(gateway: Gateway, key: str, usd: float, *windows: str) -> None:
     """Have been spent what an answer cost, as folding writes it."""
     found = (await get(gateway, "/key/info", key=key))["info"]
