@@ -6,7 +6,7 @@ user and team.
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import partial
 from typing import get_args
 
@@ -162,7 +162,11 @@ def _told(one: Key | Account | None, other: Key | Account | None) -> str:
         return f"version {one.version}"
     values = {f.name: getattr(one, f.name) for f in fields(one)}
     differing = {name: value for name, value in values.items() if value != getattr(other, name, None)}
-    return json.dumps(differing, ensure_ascii=False, default=str)
+    return json.dumps(differing, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def dollars(spent: NanoUsd) -> str:

@@ -202,7 +202,7 @@ async def test_users_and_teams_that_say_something_else_differ_and_are_repaired(
 
     assert await replay(stores) == 1
     assert capsys.readouterr().out == (
-        'team red: store {"members": []}, ledger {"members": ["Member(user_id=\'ada\', role=\'user\')"]}\n'
+        'team red: store {"members": []}, ledger {"members": [{"user_id": "ada", "role": "user"}]}\n'
         "team unheard-of: store version 2, ledger none\n"
         'user ada: store {"blocked": true}, ledger {"blocked": false}\n'
         "user bob: store none, ledger version 1\n"
