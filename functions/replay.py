@@ -66,7 +66,7 @@ async def _keys(stores: Stores, truth: Replayed) -> list[Difference]:
 
 
 async def _accounts(stores: Stores, truth: Replayed) -> list[Difference]:
-    return differing_accounts(await stored_accounts(stores.accounts), truth.account_changes, stores.accounts)
+    return await differing_accounts(await stored_accounts(stores.accounts), truth.account_changes, stores.accounts)
 
 
 async def _activity(stores: Stores, *, repair: bool) -> int:

@@ -4,6 +4,7 @@ It is read event by event. In memory is what it comes to: a number for each coun
 user and team.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -12,7 +13,7 @@ from typing import get_args
 
 from events import accounts as account_events
 from events import keys as key_events
-from events.accounts import Account, AccountEvent, AccountKind, account_after, id_of, name_of
+from events.accounts import Account, AccountEvent, AccountKind, account_after, id_of, name_of, version_of
 from events.allowance import is_allowance
 from events.budget import Budget, increments
 from events.codec import Event
@@ -137,13 +138,27 @@ async def stored_accounts(accounts: Accounts) -> dict[_Name, Account]:
     return found
 
 
-def differing_accounts(
+async def differing_accounts(
     stored: Mapping[_Name, Account], truth: Mapping[_Name, AccountEvent], accounts: Accounts
 ) -> list[Difference]:
-    """Compare users and teams with the last change of each."""
+    """Compare users and teams with the last change of each; of those that are gone, by which version they are."""
     names = sorted({*stored, *truth})
     found = [_account(name, stored.get(name), truth.get(name), accounts) for name in names]
-    return [difference for difference in found if difference]
+    ends = {name: last for name, last in truth.items() if name not in stored and account_after(last) is None}
+    return [*filter(None, found), *await _differing_ends(ends, accounts)]
+
+
+async def _differing_ends(ends: Mapping[_Name, AccountEvent], accounts: Accounts) -> list[Difference]:
+    found: list[Difference] = []
+    names = sorted(ends)
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        following = await asyncio.gather(*(accounts.next_version(*name) for name in some))
+        for name, version in zip(some, following, strict=True):
+            if version != (end := version_of(ends[name])) + 1:
+                line = f"{' '.join(name)}: store gone with version {version - 1}, ledger with version {end}"
+                found.append(Difference(line, partial(accounts.restore, *name, ends[name])))
+    return found
 
 
 def _account(name: _Name, stored: Account | None, last: AccountEvent | None, accounts: Accounts) -> Difference | None:

@@ -188,6 +188,19 @@ async def test_users_and_teams_that_say_what_the_ledger_says_are_no_difference(
     assert capsys.readouterr().out == "0 counters replayed, 0 differ\n"
 
 
+async def test_one_that_is_gone_and_forgotten_can_be_made_again_after_a_repair(
+    stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await stores.accounts.commit([account_created(user("ada"))])
+    await stores.accounts.commit([account_deleted(user("ada"))])
+    await stores.accounts.restore("user", "ada", None)
+
+    assert await replay(stores) == 1
+    assert capsys.readouterr().out.startswith("user ada: store gone with version 0, ledger with version 2\n")
+    assert await replay(stores, repair=True) == await replay(stores) == 0
+    assert await stores.accounts.next_version("user", "ada") == 3
+
+
 async def test_users_and_teams_that_say_something_else_differ_and_are_repaired(
     stores: Stores, capsys: pytest.CaptureFixture[str]
 ) -> None:
