@@ -194,13 +194,21 @@ def account_after(event: AccountEvent) -> Account | None:
     return None if isinstance(event, AccountDeleted) else event.after
 
 
+def name_of(event: AccountEvent) -> tuple[AccountKind, str]:
+    """Say which user or team an event is about."""
+    subject = subject_of(event)
+    return kind_of(subject), id_of(subject)
+
+
+def evolve(latest: AccountEvent | None, event: AccountEvent) -> AccountEvent:
+    """Follow one event of a user or a team: the later version holds, in whatever order they come, however often."""
+    return event if latest is None or version_of(event) > version_of(latest) else latest
+
+
 def replay_accounts(events: Iterable[object]) -> dict[tuple[AccountKind, str], Account]:
     """Give every user and team that there is, from the events of the whole ledger in any order."""
     latest: dict[tuple[AccountKind, str], AccountEvent] = {}
     for event in events:
         if isinstance(event, AccountEvent):
-            account = subject_of(event)
-            name = kind_of(account), id_of(account)
-            if name not in latest or version_of(event) > version_of(latest[name]):
-                latest[name] = event
+            latest[name_of(event)] = evolve(latest.get(name_of(event)), event)
     return {name: account for name, event in latest.items() if (account := account_after(event))}

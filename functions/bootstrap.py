@@ -40,7 +40,7 @@ from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder
 from functions.gateway.rates import RateAdmission
 from functions.gateway.remembered_holders import RememberedHolders
 from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
-from functions.gateway.spend_of_keys import KeySpending
+from functions.gateway.spending import Spending
 from functions.surface.accounts import AccountSurface, account_routes
 from functions.surface.keys import KeySurface, key_routes
 from functions.surface.router import Surface, build_gateway, build_router
@@ -135,9 +135,16 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             random=random.random,
             notice_request=hints.notice_request,
         )
-        keyring = Keyring(stores.keys, stores.accounts, config.master_key, now=_now, clock=_clock())
+        spending = Spending(stores.activity, stores.counters, config.defaults, now=_now)
+        keyring = Keyring(
+            stores.keys,
+            stores.accounts,
+            config.master_key,
+            now=_now,
+            clock=_clock(),
+            read_spend=spending.total_of_key,
+        )
         administration = KeyAdministration(stores.keys, keyring, now=_now, new_key=_new_key)
-        spending = KeySpending(stores.activity, stores.counters, now=_now)
         accounts = AccountAdministration(
             stores.accounts, administration, keyring, now=_now, new_id=lambda: str(uuid.uuid4())
         )
@@ -152,8 +159,10 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             config,
             keyring,
             *key_routes(KeySurface(administration, keyring, config, spending)),
-            *account_routes(AccountSurface(accounts, keyring, config)),
-            *spend_routes(SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=_now)),
+            *account_routes(AccountSurface(accounts, keyring, config, spending)),
+            *spend_routes(
+                SpendSurface(stores.activity, stores.keys, stores.accounts, spending, keyring, config, now=_now)
+            ),
         )
         yield CompletionInstance(router=router)
         for task in beside_requests:

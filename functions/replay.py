@@ -1,7 +1,8 @@
 """`python -m functions.replay [--repair]`: add up the ledger from nothing, and compare with what the stores say.
 
 Exits with 0 where they agree, 1 where not, 2 where that can't be found out. `--repair` has the stores say what the
-ledger says; what has been announced stays announced. Run it while nothing is being folded and no key is changed.
+ledger says; what has been announced stays announced. Run it while nothing is being folded, and no key, user or team
+is changed.
 """
 
 import argparse
@@ -21,11 +22,13 @@ from functions.gateway.errors import StoreUnavailable
 from functions.gateway.replaying import (
     Difference,
     Replayed,
+    differing_accounts,
     differing_counters,
     differing_keys,
     dollars,
     is_ours,
     replayed,
+    stored_accounts,
     stored_counters,
     stored_keys,
 )
@@ -35,10 +38,14 @@ from functions.gateway.spend_replay import compare_activity
 async def compare(stores: Stores, budgets: Sequence[Budget], *, repair: bool) -> int:
     """Say what differs, repair it if asked to, and give the exit code."""
     truth = await replayed(stores.ledger.replay(), budgets)
-    differences = [*await _counters(stores, truth, budgets), *await _keys(stores, truth)]
+    differences = [
+        *await _counters(stores, truth, budgets),
+        *await _keys(stores, truth),
+        *await _accounts(stores, truth),
+    ]
     for difference in differences:
         sys.stdout.write(f"{difference.line}\n")
-        if repair and difference.repair:
+        if repair:
             await difference.repair()
     differing = len(differences) + await _activity(stores, repair=repair)
     repaired = " and were repaired" if repair and differing else ""
@@ -56,6 +63,10 @@ async def _counters(stores: Stores, truth: Replayed, budgets: Sequence[Budget]) 
 
 async def _keys(stores: Stores, truth: Replayed) -> list[Difference]:
     return differing_keys(await stored_keys(stores.keys), truth.keys, stores.keys)
+
+
+async def _accounts(stores: Stores, truth: Replayed) -> list[Difference]:
+    return await differing_accounts(await stored_accounts(stores.accounts), truth.account_changes, stores.accounts)
 
 
 async def _activity(stores: Stores, *, repair: bool) -> int:

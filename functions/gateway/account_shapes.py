@@ -5,7 +5,7 @@ that there are not here may be there as long as they say nothing.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Required
 
 from annotated_types import MaxLen, MinLen
@@ -32,7 +32,7 @@ from functions.gateway.setting_shapes import (
     refused,
     without_what_says_nothing,
 )
-from functions.gateway.shapes import checked
+from functions.gateway.shapes import checked, read_query
 
 KEY_FIELDS = ("key", "key_alias", "duration", "team_id")  # of `/user/new`: what becomes of the user's first key
 
@@ -266,11 +266,11 @@ def read_member(raw: bytes) -> dict[str, Any]:
     return read_settings(_MEMBER, raw)
 
 
-def read_info(kind: AccountKind, query: Mapping[str, str]) -> str:
+def read_info(kind: AccountKind, query: Iterable[tuple[str, str]]) -> str:
     """Read the id in the query of `/user/info` and `/team/info`."""
-    return checked(_INFO[kind], dict(query))[f"{kind}_id"]
+    return read_query(_INFO[kind], query)[f"{kind}_id"]
 
 
-def read_listing(kind: AccountKind, query: Mapping[str, str]) -> dict[str, Any]:
+def read_listing(kind: AccountKind, query: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Read the query of `/user/list` and `/team/list`."""
-    return checked(_LISTING[kind], dict(query))
+    return read_query(_LISTING[kind], query)

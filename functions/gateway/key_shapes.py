@@ -5,7 +5,7 @@ nobody knows is refused; those of LiteLLM's that there are not here may be there
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from annotated_types import MaxLen, MinLen
@@ -39,7 +39,7 @@ from functions.gateway.setting_shapes import (
     refused,
     without_what_says_nothing,
 )
-from functions.gateway.shapes import checked
+from functions.gateway.shapes import read_query
 
 _KEY = re.compile(rf"{PREFIX}[\x21-\x7e]{{{8 - len(PREFIX)},{LONGEST_KEY - len(PREFIX)}}}")
 _WITHOUT_MEANING_HERE = frozenset({
@@ -212,11 +212,11 @@ def read_one_key(raw: bytes) -> dict[str, Any]:
     return read_settings(_ONE_KEY, raw)
 
 
-def read_listing(query: Mapping[str, str]) -> dict[str, Any]:
+def read_listing(query: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Read the query of `/key/list`."""
-    return checked(_LISTING, dict(query))
+    return read_query(_LISTING, query)
 
 
-def read_info(query: Mapping[str, str]) -> dict[str, Any]:
+def read_info(query: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Read the query of `/key/info`."""
-    return checked(_INFO, dict(query))
+    return read_query(_INFO, query)

@@ -9,8 +9,11 @@ from datetime import datetime
 from functools import partial
 from typing import Literal, TypeVar
 
+import anyio
+
 from events.accounts import AccountKind, Team, User, kind_of
 from events.keys import Key
+from events.money import NanoUsd
 from events.spend import Scopes
 from functions.gateway.access import ModelList, may_use_route
 from functions.gateway.errors import (
@@ -20,6 +23,7 @@ from functions.gateway.errors import (
     MasterKeyRequired,
     NotAuthenticated,
     RouteNotAllowed,
+    StoreUnavailable,
 )
 from functions.gateway.limits import Parties
 from functions.gateway.ports import Accounts, Keys
@@ -29,6 +33,7 @@ _BARE_HEADERS = ("api-key", "x-api-key")  # as the Azure and Anthropic SDKs send
 PREFIX = "sk-"
 LONGEST_KEY = 256
 MASTER = "master"
+_SPEND_WITHIN_S = 1.0  # it is only told
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -42,6 +47,7 @@ class Identity:
     key: Key | None = None
     user: User | None = None  # whose key it is
     team: Team | None = None
+    spent: NanoUsd | None = None  # by the key in all, as far as it is known
 
     @property
     def models(self) -> tuple[ModelList, ...]:
@@ -82,10 +88,14 @@ class Identity:
             raise MasterKeyRequired("This path is closed while there is no master key. Set LITELLM_MASTER_KEY.")
 
 
+async def _unread(_: str) -> NanoUsd | None:
+    return None
+
+
 class Keyring:
     """Knows who presents which key. Keys, users and teams are as the store had them a few seconds ago at most.
 
-    `now` gives aware UTC time, `clock` monotonic seconds.
+    `now` gives aware UTC time, `clock` monotonic seconds, `read_spend` what the key of an id has spent.
     """
 
     def __init__(
@@ -96,7 +106,9 @@ class Keyring:
         *,
         now: Callable[[], datetime],
         clock: Callable[[], float],
+        read_spend: Callable[[str], Awaitable[NanoUsd | None]] = _unread,
     ) -> None:
+        self._spent = Remembered(partial(_spend_if_known, read_spend), kind="key's spend", clock=clock)
         self._keys = Remembered(keys.get, kind="key", clock=clock)
         self._users = Remembered(partial(_user, accounts), kind="key's user", clock=clock)
         self._teams = Remembered(partial(_team, accounts), kind="key's team", clock=clock)
@@ -120,9 +132,9 @@ class Keyring:
         if key is None:
             raise NotAuthenticated("This API key is not known. Check it, or ask the operator for one.")
         check_usable(key, path, self._now())
-        user, team = await self._accounts_of(key)
+        (user, team), spent = await self._belongings_of(key)
         check_open(user, team)
-        return Identity(kind="virtual", key_hash=key_hash, key=key, user=user, team=team)
+        return Identity(kind="virtual", key_hash=key_hash, key=key, user=user, team=team, spent=spent)
 
     def is_master(self, presented: str) -> bool:
         """Say whether this is the master key."""
@@ -137,15 +149,21 @@ class Keyring:
         (self._users if kind == "user" else self._teams).forget(account_id)
 
     async def _key(self, key_hash: str) -> Key | None:
-        """Give the key. Whose it was when it was last read is read anew beside it, not after it."""
+        """Give the key. Whose it was when it was last read, and its spend, are read anew beside it, not after it."""
         last = None if self._keys.is_fresh(key_hash) else self._keys.last(key_hash)
         if last is None:
             return await self._keys.get(key_hash)
-        reading = asyncio.gather(self._keys.get(key_hash), self._accounts_of(last), return_exceptions=True)
+        reading = asyncio.gather(self._keys.get(key_hash), self._belongings_of(last), return_exceptions=True)
         key, _ = await reading  # what is wrong with the second is told where it is still wanted
         if isinstance(key, BaseException):
             raise key
         return key
+
+    async def _belongings_of(self, key: Key) -> tuple[tuple[User | None, Team | None], NanoUsd | None]:
+        """Give the user and the team of a key, and what it has spent."""
+        if self._spent.is_fresh(key.key_id):
+            return await self._accounts_of(key), await self._spent.get(key.key_id)
+        return await _together(self._accounts_of(key), self._spent.get(key.key_id))
 
     async def _accounts_of(self, key: Key) -> tuple[User | None, Team | None]:
         """Give the user and the team of a key, as far as there are records of them."""
@@ -164,6 +182,15 @@ async def _user(accounts: Accounts, user_id: str) -> User | None:
 async def _team(accounts: Accounts, team_id: str) -> Team | None:
     team = await accounts.get("team", team_id)
     return team if isinstance(team, Team) else None
+
+
+async def _spend_if_known(read: Callable[[str], Awaitable[NanoUsd | None]], key_id: str) -> NanoUsd | None:
+    """Give what a key has spent; no request waits long for that, or fails for it."""
+    try:
+        with anyio.fail_after(_SPEND_WITHIN_S):
+            return await read(key_id)
+    except (StoreUnavailable, TimeoutError):
+        return None
 
 
 async def _together(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:

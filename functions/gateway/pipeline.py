@@ -22,7 +22,7 @@ from functions.gateway.errors import (
     StoreUnavailable,
     StreamBroken,
 )
-from functions.gateway.headers import answer_headers
+from functions.gateway.headers import answer_headers, key_headers
 from functions.gateway.health import Fleet
 from functions.gateway.limits import limits_of
 from functions.gateway.ports import (
@@ -270,7 +270,8 @@ class Completions:
         cost: NanoUsd | None = None,
     ) -> Mapping[str, str]:
         call_id, fallbacks = run.caller.request_id, plan.fallbacks(deployment)
-        return answer_headers(
+        of_key = key_headers(run.caller.parties.key, run.caller.key_spent, cost)
+        return of_key | answer_headers(
             call_id,
             deployment,
             run.attempts,

@@ -419,6 +419,10 @@ class Accounts(Protocol):
         """Give the next change's version: 1, or more where there is one, or was once. Raises `StoreUnavailable`."""
         ...
 
+    async def named(self, kind: AccountKind, account_ids: Sequence[str]) -> Mapping[str, Account]:
+        """Give those that there are, by their ids. Raises `StoreUnavailable`."""
+        ...
+
     async def page(self, kind: AccountKind, query: AccountQuery) -> AccountPage:
         """Give some. Raises `StoreUnavailable`."""
         ...
@@ -428,6 +432,13 @@ class Accounts(Protocol):
 
         Committing again what is committed already is harmless. Raises `AccountChangedMeanwhile`, `Unstorable`,
         `StoreUnavailable`.
+        """
+        ...
+
+    async def restore(self, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
+        """Have one say what its last event in the ledger says; without one, be as if it never was.
+
+        Raises `StoreUnavailable`.
         """
         ...
 

@@ -1,24 +1,28 @@
 """Replaying: the ledger, added up from nothing, against what the stores say.
 
-It is read event by event. In memory is what it comes to: a number for each counter, each key's last change, and the
-changes of users and teams.
+It is read event by event. In memory is what it comes to: a number for each counter, and the last change of each key,
+user and team.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import partial
 from typing import get_args
 
-from events.accounts import Account, AccountEvent, AccountKind, id_of, replay_accounts
+from events import accounts as account_events
+from events import keys as key_events
+from events.accounts import Account, AccountEvent, AccountKind, account_after, id_of, name_of, version_of
 from events.allowance import is_allowance
 from events.budget import Budget, increments
 from events.codec import Event
-from events.keys import Key, KeyEvent, evolve, replay_keys, subject_of
+from events.keys import Key, KeyEvent, replay_keys, subject_of
 from events.money import NOTHING, NanoUsd, usd
 from functions.gateway.ports import AccountQuery, Accounts, Counters, Gate, KeyQuery, Keys
 
 _AT_ONCE = 100
+_Name = tuple[AccountKind, str]
 _HOLDERS = ("key", "user", "team", "end_user")
 
 
@@ -28,12 +32,7 @@ class Replayed:
 
     counters: dict[str, NanoUsd] = field(default_factory=dict[str, NanoUsd])
     changes: dict[str, KeyEvent] = field(default_factory=dict[str, KeyEvent])  # the last of each key
-    account_changes: list[AccountEvent] = field(default_factory=list[AccountEvent])
-
-    @property
-    def accounts(self) -> dict[tuple[AccountKind, str], Account]:
-        """Give the users and teams that there are."""
-        return replay_accounts(self.account_changes)
+    account_changes: dict[_Name, AccountEvent] = field(default_factory=dict[_Name, AccountEvent])  # the same
 
     @property
     def keys(self) -> dict[str, Key]:
@@ -46,17 +45,18 @@ class Replayed:
             self.counters[counter] = NanoUsd(self.counters.get(counter, NOTHING) + by)
         if isinstance(event, KeyEvent):
             key_id = subject_of(event).key_id
-            self.changes[key_id] = evolve(self.changes.get(key_id), event)
+            self.changes[key_id] = key_events.evolve(self.changes.get(key_id), event)
         if isinstance(event, AccountEvent):
-            self.account_changes.append(event)
+            name = name_of(event)
+            self.account_changes[name] = account_events.evolve(self.account_changes.get(name), event)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a store says otherwise than the ledger does, in one line, and what puts it right, where something does."""
+    """What a store says otherwise than the ledger does, in one line, and what puts it right."""
 
     line: str
-    repair: Callable[[], Awaitable[None]] | None
+    repair: Callable[[], Awaitable[None]]
 
 
 async def replayed(events: AsyncIterator[Event], budgets: Sequence[Budget]) -> Replayed:
@@ -127,9 +127,9 @@ def _key(stored: Key | None, right: Key | None, keys: Keys) -> Difference:
     return Difference(line, partial(keys.restore, stored, right))
 
 
-async def stored_accounts(accounts: Accounts) -> dict[tuple[AccountKind, str], Account]:
+async def stored_accounts(accounts: Accounts) -> dict[_Name, Account]:
     """Give every user and team."""
-    found: dict[tuple[AccountKind, str], Account] = {}
+    found: dict[_Name, Account] = {}
     for kind in get_args(AccountKind):
         offset = 0
         while page := (await accounts.page(kind, AccountQuery(offset=offset, limit=_AT_ONCE))).accounts:
@@ -138,15 +138,35 @@ async def stored_accounts(accounts: Accounts) -> dict[tuple[AccountKind, str], A
     return found
 
 
-def differing_accounts(
-    stored: Mapping[tuple[AccountKind, str], Account], truth: Mapping[tuple[AccountKind, str], Account]
+async def differing_accounts(
+    stored: Mapping[_Name, Account], truth: Mapping[_Name, AccountEvent], accounts: Accounts
 ) -> list[Difference]:
-    """Compare users and teams; nothing puts them right."""
-    return [
-        Difference(f"{' '.join(name)}: store {_told(mine, right)}, ledger {_told(right, mine)}", None)
-        for name in sorted({*stored, *truth})
-        if (mine := stored.get(name)) != (right := truth.get(name))
-    ]
+    """Compare users and teams with the last change of each; of those that are gone, by which version they are."""
+    names = sorted({*stored, *truth})
+    found = [_account(name, stored.get(name), truth.get(name), accounts) for name in names]
+    ends = {name: last for name, last in truth.items() if name not in stored and account_after(last) is None}
+    return [*filter(None, found), *await _differing_ends(ends, accounts)]
+
+
+async def _differing_ends(ends: Mapping[_Name, AccountEvent], accounts: Accounts) -> list[Difference]:
+    found: list[Difference] = []
+    names = sorted(ends)
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        following = await asyncio.gather(*(accounts.next_version(*name) for name in some))
+        for name, version in zip(some, following, strict=True):
+            if version != (end := version_of(ends[name])) + 1:
+                line = f"{' '.join(name)}: store gone with version {version - 1}, ledger with version {end}"
+                found.append(Difference(line, partial(accounts.restore, *name, ends[name])))
+    return found
+
+
+def _account(name: _Name, stored: Account | None, last: AccountEvent | None, accounts: Accounts) -> Difference | None:
+    right = last and account_after(last)
+    if stored == right:
+        return None
+    line = f"{' '.join(name)}: store {_told(stored, right)}, ledger {_told(right, stored)}"
+    return Difference(line, partial(accounts.restore, *name, last))
 
 
 def _told(one: Key | Account | None, other: Key | Account | None) -> str:
@@ -157,7 +177,11 @@ def _told(one: Key | Account | None, other: Key | Account | None) -> str:
         return f"version {one.version}"
     values = {f.name: getattr(one, f.name) for f in fields(one)}
     differing = {name: value for name, value in values.items() if value != getattr(other, name, None)}
-    return json.dumps(differing, ensure_ascii=False, default=str)
+    return json.dumps(differing, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: object) -> object:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
 def dollars(spent: NanoUsd) -> str:

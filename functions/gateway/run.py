@@ -22,7 +22,8 @@ _NO_TEXT = ("tool_calls", "function_call", "refusal", "audio", "images")
 class Caller:
     """Who asks, and how their request is known. `trace_context` is a W3C `traceparent`.
 
-    They may use what is on all lists of `models`; where there is none, everything. `parties` are whose limits hold.
+    They may use what is on all lists of `models`; where there is none, everything. `parties` are whose limits hold;
+    `key_spent` is what their key has spent in all, as far as it is known.
     """
 
     request_id: str
@@ -30,6 +31,7 @@ class Caller:
     parties: Parties = NOBODY
     trace_context: str | None = None
     models: tuple[ModelList, ...] = ()
+    key_spent: NanoUsd | None = None
 
 
 class OpenAttempt:

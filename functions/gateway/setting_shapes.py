@@ -1,9 +1,11 @@
 """What the settings of keys, users and teams have in common: their values' shapes, and how a body with them is read."""
 
 import json
+import math
 import re
-from collections.abc import Collection, Generator
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, cast
@@ -23,6 +25,7 @@ of_query = with_config(ConfigDict(extra="forbid"))
 SOME_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 _LARGEST_BUDGET_USD = 9_000_000  # what an event's number can hold
 _MOST_METADATA_BYTES = 16_384
+_LONGEST_NUMBER = 1000  # digits
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -61,9 +64,36 @@ def without_what_says_nothing(unknown_here: Collection[str], **defaults: str) ->
 
 def read_settings(shape: TypeAdapter[Any], raw: bytes) -> dict[str, Any]:
     """Read a body whose fields are there but once. Raises `BadRequest`, naming the first field at fault."""
-    read = read_body(shape, raw)
-    json.loads(raw, object_pairs_hook=_each_once, parse_int=str)  # a number may be longer than an int
-    return read
+    _check_fields(raw)
+    return read_body(shape, raw)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """A number that can't be held, or that JSON doesn't have."""
+
+    written: str
+
+
+def _check_fields(raw: bytes) -> None:
+    """Refuse, by their names, what would be read as something else, or as no JSON at all. Raises `BadRequest`."""
+    with suppress(ValueError, RecursionError):  # which are told by who reads it
+        body = json.loads(
+            raw, object_pairs_hook=_each_once, parse_constant=_Unreadable, parse_float=_fraction, parse_int=_whole
+        )
+        for path, number in _unreadable(body if isinstance(body, dict) else {}):
+            raise BadRequest(f"{path}: {number.written[:20]} is no number that can be read here.", param=path)
+
+
+def _unreadable(value: Any, path: str = "") -> Iterator[tuple[str, _Unreadable]]:
+    if isinstance(value, _Unreadable):
+        yield path, value
+    elif isinstance(value, dict):
+        for name, inner in cast("dict[str, Any]", value).items():
+            yield from _unreadable(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for position, inner in enumerate(cast("list[Any]", value)):
+            yield from _unreadable(inner, f"{path}[{position}]")
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -73,6 +103,15 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise BadRequest(f"{name} is there twice; send it once.", param=name)
         given[name] = value
     return given
+
+
+def _fraction(written: str) -> object:
+    is_lost = float(written) == 0 and any(digit in "123456789" for digit in written.lower().partition("e")[0])
+    return _Unreadable(written) if is_lost else written
+
+
+def _whole(written: str) -> object:
+    return _Unreadable(written) if len(written) > _LONGEST_NUMBER else written
 
 
 def _without_control_characters(name: str) -> str:
@@ -87,6 +126,8 @@ def _budget_period(written: str) -> str:
 
 
 def _in_nano_usd(amount: float) -> NanoUsd:
+    if not amount and math.copysign(1, amount) < 0:
+        raise refused("is less than 0")
     nano = nano_usd(Decimal(str(amount)))
     if amount and not nano:
         raise refused("is less than 0.000000001 USD, and not 0")

@@ -13,7 +13,6 @@ from typing_extensions import TypedDict
 
 from functions.gateway.errors import BadRequest
 from functions.gateway.keys import LONGEST_KEY
-from functions.gateway.shapes import checked
 
 _of_query = with_config(ConfigDict(extra="forbid"))
 
@@ -123,11 +122,6 @@ OF_KEYS: TypeAdapter[Any] = TypeAdapter(_OfKeys)
 OF_USERS: TypeAdapter[Any] = TypeAdapter(_OfUsers)
 OF_TEAMS: TypeAdapter[Any] = TypeAdapter(_OfTeams)
 REPORT: TypeAdapter[Any] = TypeAdapter(_Report)
-
-
-def read_query(shape: TypeAdapter[Any], query: Mapping[str, str]) -> dict[str, Any]:
-    """Read a query by its shape. Raises `BadRequest`, naming the first parameter at fault."""
-    return checked(shape, dict(query))
 
 
 def days_of(asked: Mapping[str, Any]) -> Days | None:

@@ -1,11 +1,13 @@
 """What an operator is shown of spend: sums and requests in LiteLLM's shapes, and as lines of a table."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
+from events.accounts import Account, User, alias_of
 from events.activity import ZERO, Cell, Completion, Slot, Sums, cell_named, cell_of, response_id_of, status_of
 from events.keys import Key
 from events.money import usd
@@ -70,23 +72,40 @@ def activity_report(days: Iterable[Sum]) -> Report:
     return Report(body, ("date", *MEASURES), lines)
 
 
-def of_teams(sums: Iterable[Sum]) -> Report:
-    """Give the spend of each team by day, and in all."""
+def of_teams(sums: Iterable[Sum], teams: Mapping[str, Account]) -> Report:
+    """Give the spend of each team by day, and in all; `teams` are those that there are, by their ids."""
     sums = list(sums)
     totals = ranked(sums)
+    shown = _shown_names([team for team, _ in totals], teams)
     daily = [
-        {"date": day, **{slot.name or UNASSIGNED: usd(some.spend) for slot, some in found}}
+        {"date": day, **{shown[slot.name]: usd(some.spend) for slot, some in found}}
         for day, found in groupby(sums, key=lambda found: found[0].period)
     ]
-    lines = [{"date": slot.period, "team_id": slot.name or UNASSIGNED, "spend": usd(some.spend)} for slot, some in sums]
+    lines = [{"date": slot.period, **_team(slot.name, teams), "spend": usd(some.spend)} for slot, some in sums]
     body = {
         "daily_spend": daily,
-        "teams": [team or UNASSIGNED for team, _ in totals],
-        "total_spend_per_team": [
-            {"team_id": team or UNASSIGNED, "total_spend": usd(some.spend)} for team, some in totals
-        ],
+        "teams": [shown[team] for team, _ in totals],
+        "total_spend_per_team": [{**_team(team, teams), "total_spend": usd(some.spend)} for team, some in totals],
     }
-    return Report(body, ("date", "team_id", "spend"), lines)
+    return Report(body, ("date", "team_id", "team_alias", "spend"), lines)
+
+
+def _team(team_id: str, teams: Mapping[str, Account]) -> Line:
+    return {"team_id": team_id or UNASSIGNED, "team_alias": _alias(teams.get(team_id))}
+
+
+def _alias(account: Account | None) -> str | None:
+    return account and alias_of(account)
+
+
+def _shown_names(team_ids: Sequence[str], teams: Mapping[str, Account]) -> Mapping[str, str]:
+    """Name each team by its alias, where no other could be meant by that, or else by its id."""
+    aliases = [_alias(teams.get(team_id)) for team_id in team_ids]
+    ambiguous = {alias for alias, count in Counter(aliases).items() if count > 1} | {*team_ids, UNASSIGNED}
+    return {
+        team_id: alias if alias and alias not in ambiguous else team_id or UNASSIGNED
+        for team_id, alias in zip(team_ids, aliases, strict=True)
+    }
 
 
 def summary(totals: Iterable[Sum], keys: Iterable[Sum], users: Iterable[Sum], models: Iterable[Sum]) -> list[Line]:
@@ -118,34 +137,46 @@ def _regrouped(cells: Iterable[Sum], field: str | None) -> list[Sum]:
     return list(totals.items())
 
 
-_GROUPS = {  # LiteLLM's name of a grouping: the list of a day, the name in it, and what it is of
-    "team": ("teams", "team_name", "team"),
-    "customer": ("customers", "customer", "end_user"),
-    "user": ("users", "user_id", "user"),
+_GROUPS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {  # the list of a day, what it is of, and how that is named
+    "team": ("teams", "team", ("team_name", "team_id")),
+    "customer": ("customers", "end_user", ("customer",)),
+    "user": ("users", "user", ("user_id", "user_alias", "user_email")),
 }
 _DETAILS = ("model", "api_key", "spend", "total_tokens", "prompt_tokens", "completion_tokens", "api_requests")
 
 
-def grouped_report(cells: Iterable[Sum], group_by: str) -> Report:
-    """Give `/global/spend/report` by day and team, customer or user."""
-    listed, named, dimension = _GROUPS[group_by]
-    lines = _report_lines(cells, named, dimension)
+def grouped_report(cells: Iterable[Sum], group_by: str, accounts: Mapping[str, Account]) -> Report:
+    """Give `/global/spend/report` by day and team, customer or user; `accounts` are those that there are of these."""
+    listed, dimension, named = _GROUPS[group_by]
+    lines = [{**line, **_names(dimension, line["name"], accounts)} for line in _report_lines(cells, dimension)]
     body: list[Line] = []
     for day, of_day in groupby(lines, key=lambda line: line["group_by_day"]):
-        names: list[Line] = []
-        for name, of_name in groupby(of_day, key=lambda line: line[named]):
+        groups: list[Line] = []
+        for _, of_name in groupby(of_day, key=lambda line: line["name"]):
             details = list(of_name)
             total = sum((line["sums"] for line in details), ZERO)
-            names.append({
-                named: name,
+            groups.append({
+                **{field: details[0][field] for field in named},
                 "total_spend": usd(total.spend),
                 "metadata": [{field: line[field] for field in _DETAILS} for line in details],
             })  # fmt: skip
-        body.append({"group_by_day": f"{day}T00:00:00+00:00", listed: names})
-    return Report(body, ("group_by_day", named, *_DETAILS), lines)
+        body.append({"group_by_day": f"{day}T00:00:00+00:00", listed: groups})
+    return Report(body, ("group_by_day", *named, *_DETAILS), lines)
 
 
-def _report_lines(cells: Iterable[Sum], named: str, dimension: str) -> list[dict[str, Any]]:
+def _names(dimension: str, name: str, accounts: Mapping[str, Account]) -> Line:
+    account = accounts.get(name)
+    match dimension:
+        case "team":
+            return {"team_name": _alias(account) or name or UNASSIGNED, "team_id": name or None}
+        case "user":
+            email = account.user_email if isinstance(account, User) else None
+            return {"user_id": name or UNASSIGNED, "user_alias": _alias(account), "user_email": email}
+        case _:
+            return {"customer": name or UNASSIGNED}
+
+
+def _report_lines(cells: Iterable[Sum], dimension: str) -> list[dict[str, Any]]:
     totals: dict[tuple[str, str, str, str], Sums] = {}
     for slot, sums in cells:
         cell = cell_named(slot.name)
@@ -154,7 +185,7 @@ def _report_lines(cells: Iterable[Sum], named: str, dimension: str) -> list[dict
     return [
         {
             "group_by_day": day,
-            named: name or UNASSIGNED,
+            "name": name,
             "model": model,
             "api_key": key,
             "spend": usd(sums.spend),

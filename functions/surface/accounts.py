@@ -1,5 +1,7 @@
 """The operator's paths for users and teams, in LiteLLM's shapes."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,23 +16,32 @@ from functions.gateway.config import Config
 from functions.gateway.exact_json import write_json
 from functions.gateway.keys import Keyring
 from functions.gateway.ports import AccountPage, AccountQuery
+from functions.gateway.spending import Spending, Spent
 from functions.surface import keys
 from functions.surface.caller import operator_of
 from functions.surface.edge import json_response
-from functions.surface.keys import time_or_none, usd_or_none
+from functions.surface.keys import spent_fields, time_or_none, usd_or_none
 from functions.surface.reading import read_json
 
 _MOST_BODY_BYTES = 1024 * 1024
 _PAGE_SIZE = 25
 _UNPAGED_SIZE = 100
 _ROLE = "internal_user"  # LiteLLM's word for somebody who operates nothing
+_OF_BUDGET = ("spend", "total_spend", "max_budget", "soft_budget", "budget_duration", "budget_reset_at", "blocked")
+COLUMNS: Mapping[AccountKind, tuple[str, ...]] = {
+    "user": ("user_id", "user_alias", "user_email", *_OF_BUDGET, "created_at"),
+    "team": ("team_id", "team_alias", *_OF_BUDGET, "created_at"),
+}
 
 
 class AccountSurface:
     """Everything under `/user` and `/team`: with the master key, and closed where there is none."""
 
-    def __init__(self, administration: AccountAdministration, keyring: Keyring, config: Config) -> None:
+    def __init__(
+        self, administration: AccountAdministration, keyring: Keyring, config: Config, spending: Spending
+    ) -> None:
         self._administration = administration
+        self._spending = spending
         self._keyring = keyring
         self._limit_bytes = min(config.max_request_bytes, _MOST_BODY_BYTES)
 
@@ -49,23 +60,24 @@ class AccountSurface:
     async def user_info(self, request: Request) -> Response:
         """`GET /user/info`: the user, with their keys and the teams of which they are a member."""
         await operator_of(request, self._keyring)
-        user_id = account_shapes.read_info("user", request.query_params)
+        user_id = account_shapes.read_info("user", request.query_params.multi_items())
         user = await self._administration.find("user", user_id)
-        teams = await self._administration.teams_of(user_id)
+        teams, held = await asyncio.gather(self._administration.teams_of(user_id), self._key_rows(user))
+        (of_user,), of_teams = await asyncio.gather(self._rows("user", [user]), self._rows("team", teams))
         return _json({
             "user_id": user_id,
-            "user_info": {**row(user), "teams": [id_of(team) for team in teams]},
-            "keys": [keys.row(key) for key in await self._administration.keys_of(user)],
-            "teams": [row(team) for team in teams],
+            "user_info": {**of_user, "teams": [id_of(team) for team in teams]},
+            "keys": held,
+            "teams": of_teams,
         })  # fmt: skip
 
     async def team_info(self, request: Request) -> Response:
         """`GET /team/info`: the team, with its keys."""
         await operator_of(request, self._keyring)
-        team_id = account_shapes.read_info("team", request.query_params)
+        team_id = account_shapes.read_info("team", request.query_params.multi_items())
         team = await self._administration.find("team", team_id)
-        held = [keys.row(key) for key in await self._administration.keys_of(team)]
-        return _json({"team_id": team_id, "team_info": row(team), "keys": held})
+        (of_team,), held = await asyncio.gather(self._rows("team", [team]), self._key_rows(team))
+        return _json({"team_id": team_id, "team_info": of_team, "keys": held})
 
     async def update(self, kind: AccountKind, request: Request) -> Response:
         """`POST /user/update`, `/team/update`."""
@@ -103,7 +115,7 @@ class AccountSurface:
         await operator_of(request, self._keyring)
         page, number, size = await self._page(kind, request, _PAGE_SIZE)
         return _json({
-            f"{kind}s": [row(account) for account in page.accounts],
+            f"{kind}s": await self._rows(kind, page.accounts),
             "total": page.total,
             "page": number,
             "page_size": size,
@@ -114,11 +126,20 @@ class AccountSurface:
         """`GET /team/list`: as LiteLLM's without a frame, so without their number."""
         await operator_of(request, self._keyring)
         page, _, _ = await self._page("team", request, _UNPAGED_SIZE)
-        return _json([row(team) for team in page.accounts])
+        return _json(await self._rows("team", page.accounts))
+
+    async def _rows(self, kind: AccountKind, accounts: Sequence[Account]) -> Sequence[dict[str, Any]]:
+        spent = await self._spending.of_accounts(kind, accounts)
+        return [row_with_spend(account, spent[id_of(account)]) for account in accounts]
+
+    async def _key_rows(self, account: Account) -> Sequence[dict[str, Any]]:
+        held = await self._administration.keys_of(account)
+        spent = await self._spending.of_keys(held)
+        return [keys.row_with_spend(key, spent[key.key_id]) for key in held]
 
     async def _page(self, kind: AccountKind, request: Request, usual_size: int) -> tuple[AccountPage, int, int]:
         """Give what the query asks for, with the page's number and size."""
-        asked = account_shapes.read_listing(kind, request.query_params)
+        asked = account_shapes.read_listing(kind, request.query_params.multi_items())
         number, size = asked.get("page", 1), asked.get("page_size", usual_size)
         query = AccountQuery(
             ids=asked.get(f"{kind}_ids"),
@@ -153,6 +174,11 @@ def row(account: Account) -> dict[str, Any]:
         "updated_at": time_or_none(account.updated_at),
         "updated_by": account.updated_by,
     }
+
+
+def row_with_spend(account: Account, spent: Spent) -> dict[str, Any]:
+    """Give a user or a team, and what they have spent."""
+    return row(account) | spent_fields(spent)
 
 
 def _user_fields(user: User) -> dict[str, Any]:

@@ -44,4 +44,5 @@ def caller_of(request: Request, identity: Identity, end_user: str | None) -> Cal
         parties=identity.parties(end_user),
         trace_context=trace_context if _TRACE_CONTEXT.fullmatch(trace_context) else None,
         models=identity.models,
+        key_spent=identity.spent,
     )

@@ -16,7 +16,7 @@ from functions.gateway.exact_json import write_json
 from functions.gateway.key_administration import KeyAdministration, ShownKey
 from functions.gateway.keys import Keyring, hash_key
 from functions.gateway.ports import KeyPage, KeyQuery
-from functions.gateway.spend_of_keys import KeySpend, KeySpending
+from functions.gateway.spending import Spending, Spent
 from functions.surface.caller import operator_of
 from functions.surface.edge import json_response
 from functions.surface.reading import read_json
@@ -32,9 +32,7 @@ KEY_COLUMNS = (
 class KeySurface:
     """Everything under `/key`: with the master key, and closed where there is none."""
 
-    def __init__(
-        self, administration: KeyAdministration, keyring: Keyring, config: Config, spending: KeySpending
-    ) -> None:
+    def __init__(self, administration: KeyAdministration, keyring: Keyring, config: Config, spending: Spending) -> None:
         self._administration = administration
         self._spending = spending
         self._keyring = keyring
@@ -51,14 +49,14 @@ class KeySurface:
         identity = await self._keyring.authenticate(request.headers, request.scope["path"])
         if identity.kind != "virtual":
             identity.check_master()
-        asked = key_shapes.read_info(request.query_params)
+        asked = key_shapes.read_info(request.query_params.multi_items())
         if identity.kind == "virtual":
             asked = {"key": identity.key_hash} | asked
         presented = key_shapes.named_key(asked)
         if identity.key_hash not in (presented, hash_key(presented)):
             identity.check_operator()
         key = await self._administration.find(presented)
-        spent = await self._spending.of([key])
+        spent = await self._spending.of_keys([key])
         return _json({"key": presented, "info": row_with_spend(key, spent[key.key_id])})
 
     async def update(self, request: Request) -> Response:
@@ -77,11 +75,11 @@ class KeySurface:
     async def list(self, request: Request) -> Response:
         """`GET /key/list`."""
         await self._operator(request)
-        asked = key_shapes.read_listing(request.query_params)
+        asked = key_shapes.read_listing(request.query_params.multi_items())
         number, size = asked.pop("page", 1), asked.pop("size", _PAGE_SIZE)
         is_full: bool = asked.pop("return_full_object", False)
         page = await self._administration.page(KeyQuery(**asked, offset=(number - 1) * size, limit=size))
-        spent = await self._spending.of(page.keys) if is_full else None
+        spent = await self._spending.of_keys(page.keys) if is_full else None
         return _json(listed(page, number, size, spent))
 
     async def block(self, request: Request) -> Response:
@@ -141,9 +139,14 @@ def row(key: Key) -> dict[str, Any]:
     }
 
 
-def row_with_spend(key: Key, spent: KeySpend) -> dict[str, Any]:
+def row_with_spend(key: Key, spent: Spent) -> dict[str, Any]:
     """Give a key and what it has spent."""
-    return row(key) | {
+    return row(key) | spent_fields(spent)
+
+
+def spent_fields(spent: Spent) -> dict[str, Any]:
+    """Give what a key, a user or a team has spent."""
+    return {
         "spend": usd(spent.spend),
         "total_spend": usd(spent.total_spend),
         "budget_reset_at": time_or_none(spent.resets_at),
@@ -155,7 +158,7 @@ def shown(made: ShownKey) -> dict[str, Any]:
     return {"key": made.presented, "token_id": made.key.key_hash, **row(made.key)}
 
 
-def listed(page: KeyPage, number: int, size: int, spent: Mapping[str, KeySpend] | None) -> dict[str, Any]:
+def listed(page: KeyPage, number: int, size: int, spent: Mapping[str, Spent] | None) -> dict[str, Any]:
     """Give a page of keys: their hashes, or where it is told what they have spent, all that there is of them."""
     return {
         "keys": [key.key_hash if spent is None else row_with_spend(key, spent[key.key_id]) for key in page.keys],

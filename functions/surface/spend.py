@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast, get_args
 
 from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from events.accounts import Account, AccountKind
 from events.activity import ALL_TIME, Completion, Dimension, Sums, cell_named
 from events.keys import Key
 from events.money import usd
@@ -18,10 +19,12 @@ from functions.gateway.config import Config
 from functions.gateway.errors import BadRequest, MasterKeyRequired
 from functions.gateway.exact_json import write_json
 from functions.gateway.keys import Identity, Keyring, hash_key
-from functions.gateway.ports import Activity, CellQuery, Keys, SpendQuery
-from functions.gateway.spend_of_keys import KeySpend, KeySpending
-from functions.gateway.spend_queries import Days, days_of, read_query, usual_days_of
+from functions.gateway.ports import Accounts, Activity, CellQuery, Keys, SpendQuery
+from functions.gateway.shapes import read_query
+from functions.gateway.spend_queries import Days, days_of, usual_days_of
 from functions.gateway.spend_reports import MEASURES, Report, Sum, flat, measures
+from functions.gateway.spending import Spending, Spent
+from functions.surface import accounts as shown_accounts
 from functions.surface.csv_table import write_csv
 from functions.surface.edge import json_response
 from functions.surface.keys import KEY_COLUMNS, row_with_spend
@@ -43,7 +46,8 @@ class SpendSurface:
         self,
         activity: Activity,
         keys: Keys,
-        spending: KeySpending,
+        accounts: Accounts,
+        spending: Spending,
         keyring: Keyring,
         config: Config,
         *,
@@ -51,6 +55,7 @@ class SpendSurface:
     ) -> None:
         self._activity = activity
         self._keys = keys
+        self._accounts = accounts
         self._spending = spending
         self._keyring = keyring
         self._config = config
@@ -59,7 +64,7 @@ class SpendSurface:
     async def logs(self, request: Request) -> Response:
         """`GET /spend/logs`: requests by page, or the sums of days."""
         identity = await self._keyring.authenticate(request.headers, request.scope["path"])
-        asked = read_query(spend_queries.LOGS, request.query_params)
+        asked = read_query(spend_queries.LOGS, request.query_params.multi_items())
         if _wants_csv(request, asked):
             asked["format"] = "csv"
         key_id = await self._key_id(asked.get("api_key"), identity)
@@ -72,19 +77,17 @@ class SpendSurface:
         asked = await self._asked(request, spend_queries.OF_KEYS)
         found = await self._highest("key", asked)
         keys = await self._activity.keys([name for name, _ in found if name])
-        spent = await self._spending.of(list(keys.values()))
+        spent = await self._spending.of_keys(list(keys.values()))
         lines = [_key_line(name, sums, keys.get(name), spent.get(name)) for name, sums in found]
         return _answer(request, asked, flat((*KEY_COLUMNS, *MEASURES), lines))
 
     async def of_users(self, request: Request) -> Response:
         """`GET /spend/users`: users, the highest spend first."""
-        asked = await self._asked(request, spend_queries.OF_USERS)
-        return _answer(request, asked, _holders("user_id", await self._named_or_highest("user", "user_id", asked)))
+        return await self._of_accounts("user", request, await self._asked(request, spend_queries.OF_USERS))
 
     async def of_teams(self, request: Request) -> Response:
         """`GET /spend/teams`: teams, the highest spend first."""
-        asked = await self._asked(request, spend_queries.OF_TEAMS)
-        return _answer(request, asked, _holders("team_id", await self._named_or_highest("team", "team_id", asked)))
+        return await self._of_accounts("team", request, await self._asked(request, spend_queries.OF_TEAMS))
 
     async def of_tags(self, request: Request) -> Response:
         """`GET /spend/tags`: tags, the highest spend first."""
@@ -130,7 +133,9 @@ class SpendSurface:
     async def global_teams(self, request: Request) -> Response:
         """`GET /global/spend/teams`."""
         asked, days = await self._asked_of_days(request)
-        return _answer(request, asked, spend_reports.of_teams(await self._daily("team", days)))
+        sums = await self._daily("team", days)
+        names = {slot.name for slot, _ in sums if slot.name}
+        return _answer(request, asked, spend_reports.of_teams(sums, await self._accounts.named("team", sorted(names))))
 
     async def global_logs(self, request: Request) -> Response:
         """`GET /global/spend/logs`: the spend of each day."""
@@ -155,18 +160,30 @@ class SpendSurface:
         if customer := asked.get("customer_id"):
             cells = [(slot, sums) for slot, sums in cells if cell_named(slot.name).end_user == customer]
         group_by: str = asked.get("group_by", "team")
-        is_by_key = group_by == "api_key"
-        return _answer(
-            request,
-            asked,
-            spend_reports.key_report(cells) if is_by_key else spend_reports.grouped_report(cells, group_by),
-        )
+        if group_by == "api_key":
+            return _answer(request, asked, spend_reports.key_report(cells))
+        return _answer(request, asked, spend_reports.grouped_report(cells, group_by, await self._told(cells, group_by)))
+
+    async def _told(self, cells: Sequence[Sum], group_by: str) -> Mapping[str, Account]:
+        """Give the users or teams of cells, which are grouped by these."""
+        if group_by not in get_args(AccountKind):
+            return {}
+        kind = cast("AccountKind", group_by)
+        names: set[str] = {getattr(cell_named(slot.name), kind) for slot, _ in cells}
+        return await self._accounts.named(kind, sorted(names - {""}))
+
+    async def _of_accounts(self, kind: AccountKind, request: Request, asked: Mapping[str, Any]) -> Response:
+        found = await self._named_or_highest(kind, f"{kind}_id", asked)
+        accounts = await self._accounts.named(kind, [name for name, _ in found if name])
+        spent = await self._spending.of_accounts(kind, list(accounts.values()))
+        lines = [_account_line(kind, name, sums, accounts.get(name), spent.get(name)) for name, sums in found]
+        return _answer(request, asked, flat((*shown_accounts.COLUMNS[kind], *MEASURES), lines))
 
     async def _asked(self, request: Request, shape: TypeAdapter[Any]) -> dict[str, Any]:
         """Read what an operator asks. Raises `NotAuthenticated`, `MasterKeyRequired`, `BadRequest`."""
         identity = await self._keyring.authenticate(request.headers, request.scope["path"])
         identity.check_operator()
-        return read_query(shape, request.query_params)
+        return read_query(shape, request.query_params.multi_items())
 
     async def _asked_of_days(self, request: Request) -> tuple[dict[str, Any], Days]:
         asked = await self._asked(request, spend_queries.DATED)
@@ -284,7 +301,7 @@ def _cells(days: Days, *, key: str | None, user: str | None, team: str | None) -
     return CellQuery(first=days.first.isoformat(), last=days.last.isoformat(), key=key, user=user, team=team)
 
 
-def _key_line(name: str, sums: Sums, key: Key | None, spent: KeySpend | None) -> dict[str, Any]:
+def _key_line(name: str, sums: Sums, key: Key | None, spent: Spent | None) -> dict[str, Any]:
     if key is None or spent is None:
         shown = {"key_name": None, "key_alias": None, "spend": usd(sums.spend)}
     else:
@@ -292,9 +309,14 @@ def _key_line(name: str, sums: Sums, key: Key | None, spent: KeySpend | None) ->
     return {**shown, "token": name or None, "total_spend": usd(sums.spend), **measures(sums)}
 
 
-def _holders(param: str, found: Sequence[tuple[str, Sums]]) -> Report:
-    lines = [{param: name or None, "spend": usd(sums.spend), **measures(sums)} for name, sums in found]
-    return flat((param, "spend", *MEASURES), lines)
+def _account_line(
+    kind: AccountKind, name: str, sums: Sums, account: Account | None, spent: Spent | None
+) -> dict[str, Any]:
+    if account is None or spent is None:
+        shown = {f"{kind}_alias": None, "spend": usd(sums.spend)}
+    else:
+        shown = shown_accounts.row_with_spend(account, spent)
+    return {**shown, f"{kind}_id": name or None, "total_spend": usd(sums.spend), **measures(sums)}
 
 
 def _names_of(key: Key | None) -> dict[str, str | None]:

@@ -29,7 +29,7 @@ from functions.gateway.config import Config, parse_config
 from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.keys import Keyring
 from functions.gateway.pipeline import Completions
-from functions.gateway.spend_of_keys import KeySpending
+from functions.gateway.spending import Spending
 from functions.surface.edge import at_edge
 from functions.surface.keys import KeySurface, key_routes
 from functions.surface.router import Surface, build_router
@@ -165,11 +165,13 @@ def _client(stores: Stores) -> httpx2.AsyncClient:
 
 def _app(stores: Stores, config: Config) -> Any:
     keyring = Keyring(stores.keys, stores.accounts, MASTER, now=_now, clock=time.monotonic)
-    spending = KeySpending(stores.activity, stores.counters, now=_now)
+    spending = Spending(stores.activity, stores.counters, now=_now)
     administration = KeyAdministration(stores.keys, keyring, now=_now, new_key=lambda: "sk-none")
     keys = key_routes(KeySurface(administration, keyring, config, spending))
     surface = Surface(config, stores.counters, keyring, now=_now, is_sandbox=True)
-    reports = spend_routes(SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=_now))
+    reports = spend_routes(
+        SpendSurface(stores.activity, stores.keys, stores.accounts, spending, keyring, config, now=_now)
+    )
     return at_edge(build_router(surface, cast("Completions", None), config, keyring, *keys, *reports))
 
 

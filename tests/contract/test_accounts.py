@@ -192,6 +192,47 @@ async def test_only_those_of_which_all_that_is_asked_is_so_are_listed(
     assert await ids(backend, "team", query) == list(found)
 
 
+async def test_those_that_there_are_are_given_by_their_ids(backend: Backend) -> None:
+    accounts = backend.stores.accounts
+    names = [f"a/{number} ü" for number in range(40)]
+    await accounts.commit([account_created(user(name)) for name in names])
+    await accounts.commit([account_deleted(user(names[7]))])
+
+    assert await accounts.named("user", [*names, "unknown"]) == {name: user(name) for name in names if name != names[7]}
+    assert await accounts.named("team", names) == {}
+    assert await accounts.named("user", []) == {}
+
+
+@pytest.mark.parametrize("account", BOTH)
+async def test_one_can_be_restored_by_its_last_event(backend: Backend, account: Account) -> None:
+    accounts, kind = backend.stores.accounts, kind_of(account)
+    created, deleted = account_created(account), account_deleted(account)
+    await accounts.commit([created])
+
+    await accounts.restore(kind, "a", account_updated(account, blocked=True))
+    assert await accounts.get(kind, "a") == account_after(account_updated(account, blocked=True))
+
+    await accounts.restore(kind, "a", deleted)
+    assert await accounts.get(kind, "a") is None
+    assert await accounts.next_version(kind, "a") == 3
+
+    await accounts.restore(kind, "a", created)
+    assert await ids(backend, kind) == ["a"]
+    assert await recorded(backend) == [event_id_of(account, 1)]
+
+
+async def test_one_that_is_restored_to_nothing_is_as_if_it_never_was(backend: Backend) -> None:
+    accounts = backend.stores.accounts
+    core = team("core", members=(Member(user_id="ada"),))
+    await accounts.restore("team", "core", account_created(core))
+    assert (await accounts.page("team", AccountQuery(member="ada"))).accounts == (core,)
+
+    await accounts.restore("team", "core", None)
+    assert await accounts.page("team", AccountQuery(member="ada")) == NOBODY
+    assert await accounts.next_version("team", "core") == 1
+    await accounts.commit([account_created(core)])
+
+
 _CHANGES = st.lists(
     st.tuples(st.sampled_from(["user", "team"]), st.sampled_from("ab"), st.sampled_from(["change", "delete"])),
     max_size=8,

@@ -19,7 +19,7 @@ from functions.gateway.health import Fleet
 from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.keys import Keyring
 from functions.gateway.pipeline import Completions
-from functions.gateway.spend_of_keys import KeySpending
+from functions.gateway.spending import Spending
 from functions.providers.openai import openai_embedder, openai_upstream
 from functions.surface.accounts import AccountSurface, account_routes
 from functions.surface.edge import at_edge
@@ -114,11 +114,18 @@ async def open_instance(
         clock=clock.seconds,
     )
     made = iter(range(1000))
-    keyring = Keyring(stores.keys, stores.accounts, config.master_key, now=clock.now, clock=clock.seconds)
+    spending = Spending(stores.activity, stores.counters, config.defaults, now=clock.now)
+    keyring = Keyring(
+        stores.keys,
+        stores.accounts,
+        config.master_key,
+        now=clock.now,
+        clock=clock.seconds,
+        read_spend=spending.total_of_key,
+    )
     administration = KeyAdministration(
         stores.keys, keyring, now=clock.now, new_key=lambda: f"sk-made-here-{id(stores)}-{next(made):04}"
     )
-    spending = KeySpending(stores.activity, stores.counters, now=clock.now)
     ids = iter(range(1000))
     account_administration = AccountAdministration(
         stores.accounts, administration, keyring, now=clock.now, new_id=lambda: f"made-here-{next(ids):04}"
@@ -130,8 +137,10 @@ async def open_instance(
         config,
         keyring,
         *key_routes(KeySurface(administration, keyring, config, spending)),
-        *account_routes(AccountSurface(account_administration, keyring, config)),
-        *spend_routes(SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=clock.now)),
+        *account_routes(AccountSurface(account_administration, keyring, config, spending)),
+        *spend_routes(
+            SpendSurface(stores.activity, stores.keys, stores.accounts, spending, keyring, config, now=clock.now)
+        ),
     )
     app = httpx2.ASGITransport(app=at_edge(router))
     http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))

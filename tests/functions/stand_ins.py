@@ -128,10 +128,16 @@ class FewAccounts:
     async def next_version(self, kind: AccountKind, account_id: str) -> int:
         raise AssertionError("nothing is changed here")
 
+    async def named(self, kind: AccountKind, account_ids: Sequence[str]) -> dict[str, Account]:
+        raise AssertionError("nothing is listed here")
+
     async def page(self, kind: AccountKind, query: AccountQuery) -> AccountPage:
         raise AssertionError("nothing is listed here")
 
     async def commit(self, events: Sequence[AccountEvent]) -> None:
+        raise AssertionError("nothing is changed here")
+
+    async def restore(self, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
         raise AssertionError("nothing is changed here")
 
 

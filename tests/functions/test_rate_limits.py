@@ -34,7 +34,7 @@ from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Gate, Grant, Limits, Rate, RateKind, Request
 from functions.gateway.rates import RateAdmission
 from functions.gateway.reconciling import reconcile_unsettled
-from functions.gateway.spend_of_keys import KeySpending
+from functions.gateway.spending import Spending
 from functions.providers.openai import openai_upstream
 from functions.surface.edge import at_edge
 from functions.surface.keys import KeySurface, key_routes
@@ -681,7 +681,7 @@ async def gateway(fleet: Fleet) -> AsyncGenerator[httpx2.AsyncClient]:
             fleet.stores.keys, keyring, now=fleet.now, new_key=lambda: f"sk-made-here-{next(fleet.ids):04}"
         )
         surface = Surface(config, fleet.stores.counters, keyring, now=fleet.now, is_sandbox=True)
-        spending = KeySpending(fleet.stores.activity, fleet.stores.counters, now=fleet.now)
+        spending = Spending(fleet.stores.activity, fleet.stores.counters, now=fleet.now)
         keys = key_routes(KeySurface(administration, keyring, config, spending))
         app = at_edge(build_router(surface, completions, config, keyring, *keys))
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://gateway") as http:

@@ -6,20 +6,32 @@ import sys
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from events.accounts import Account, AccountKind, Team, User, UserCreated
+from events.accounts import Member
 from events.activity import ALL_TIME, Slot, Sums
 from events.budget import BudgetWindow
 from events.money import NanoUsd
 from functions.adapters.embedded.stores import open_embedded
 from functions.adapters.stores import Stores
-from functions.gateway.ports import AliasTaken
-from functions.gateway.replaying import Replayed, differing_accounts
+from functions.gateway.ports import AccountQuery, AliasTaken
 from functions.replay import compare
-from tests.builders import NOON, TODAY, allowance, budget, key, key_created, key_deleted, key_updated, spend
+from tests.builders import (
+    TODAY,
+    account_created,
+    account_deleted,
+    account_updated,
+    allowance,
+    budget,
+    key,
+    key_created,
+    key_deleted,
+    key_updated,
+    spend,
+    team,
+    user,
+)
 from tests.e2e.stack import ROOT, clean_environment
 
 
@@ -164,21 +176,56 @@ async def test_sums_of_activity_differ_and_are_repaired(stores: Stores, capsys: 
     assert await replay(stores, repair=True) == await replay(stores) == 0
 
 
-def test_users_and_teams_that_say_something_else_differ() -> None:
-    made: dict[str, Any] = {"created_at": NOON, "created_by": "master", "updated_at": NOON, "updated_by": "master"}
-    ada, red = User(user_id="ada", version=1, **made), Team(team_id="red", version=2, **made)
-    created = UserCreated(event_id="user:ada:000001", time=NOON, actor="master", after=ada)
-    truth = Replayed()
-    truth.follow(created, [])
+async def test_users_and_teams_that_say_what_the_ledger_says_are_no_difference(
+    stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [make(f"{number:03}") for number in range(120) for make in (user, team)]
+    for start in range(0, len(made), 60):
+        await stores.accounts.commit([account_created(one) for one in made[start : start + 60]])
+    await stores.accounts.commit([account_deleted(made[0]), account_updated(made[1], blocked=True)])
 
-    stored: dict[tuple[AccountKind, str], Account] = {("user", "ada"): replace(ada, blocked=True), ("team", "red"): red}
-    differences = differing_accounts(stored, truth.accounts)
+    assert await replay(stores) == 0
+    assert capsys.readouterr().out == "0 counters replayed, 0 differ\n"
 
-    assert [difference.line for difference in differences] == [
-        "team red: store version 2, ledger none",
-        'user ada: store {"blocked": true}, ledger {"blocked": false}',
-    ]
-    assert differing_accounts({("user", "ada"): ada}, truth.accounts) == []
+
+async def test_one_that_is_gone_and_forgotten_can_be_made_again_after_a_repair(
+    stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await stores.accounts.commit([account_created(user("ada"))])
+    await stores.accounts.commit([account_deleted(user("ada"))])
+    await stores.accounts.restore("user", "ada", None)
+
+    assert await replay(stores) == 1
+    assert capsys.readouterr().out.startswith("user ada: store gone with version 0, ledger with version 2\n")
+    assert await replay(stores, repair=True) == await replay(stores) == 0
+    assert await stores.accounts.next_version("user", "ada") == 3
+
+
+async def test_users_and_teams_that_say_something_else_differ_and_are_repaired(
+    stores: Stores, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ada, bob, gone, red = user("ada"), user("bob"), user("gone"), team("red", members=(Member(user_id="ada"),))
+    await stores.accounts.commit([account_created(one) for one in (ada, bob, gone, red)])
+    await stores.accounts.commit([account_deleted(gone)])
+    await stores.accounts.restore("user", "ada", account_created(replace(ada, blocked=True)))
+    await stores.accounts.restore("user", "bob", None)
+    await stores.accounts.restore("user", "gone", account_created(gone))
+    await stores.accounts.restore("team", "red", account_created(replace(red, members=())))
+    await stores.accounts.restore("team", "unheard-of", account_created(team("unheard-of", version=2)))
+
+    assert await replay(stores) == 1
+    assert capsys.readouterr().out == (
+        'team red: store {"members": []}, ledger {"members": [{"user_id": "ada", "role": "user"}]}\n'
+        "team unheard-of: store version 2, ledger none\n"
+        'user ada: store {"blocked": true}, ledger {"blocked": false}\n'
+        "user bob: store none, ledger version 1\n"
+        "user gone: store version 1, ledger none\n"
+        "0 counters replayed, 5 differ\n"
+    )
+    assert await replay(stores, repair=True) == await replay(stores) == 0
+    assert (await stores.accounts.page("user", AccountQuery())).accounts == (bob, ada)
+    assert (await stores.accounts.page("team", AccountQuery(member="ada"))).accounts == (red,)
+    assert await stores.accounts.next_version("user", "gone") == 3
 
 
 def command(*arguments: str, **environment: str) -> tuple[int, str]:

@@ -12,6 +12,7 @@ from typing import Any, cast
 import httpx2
 import pytest
 
+from events.accounts import Account
 from events.activity import Completion
 from events.money import nano_usd
 from events.spend import Attempt, Scopes, Usage
@@ -22,12 +23,12 @@ from functions.gateway.config import Credentials, parse_config
 from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.keys import Keyring, hash_key
 from functions.gateway.pipeline import Completions
-from functions.gateway.spend_of_keys import KeySpending
+from functions.gateway.spending import Spending
 from functions.surface.edge import at_edge
 from functions.surface.keys import KeySurface, key_routes
 from functions.surface.router import Surface, build_router
 from functions.surface.spend import SpendSurface, spend_routes
-from tests.builders import NOON, failure, spend
+from tests.builders import NOON, account_created, failure, spend, team, user
 
 MASTER = "sk-master-of-all-keys"
 ADA, BOB = "sk-adas-own-key", "sk-bobs-own-key"
@@ -77,6 +78,9 @@ class Gateway:
         assert answer.headers["content-type"] == "text/csv; charset=utf-8"
         return list(csv.DictReader(io.StringIO(answer.text, newline=""), strict=True))
 
+    async def know(self, *accounts: Account) -> None:
+        await self.stores.accounts.commit([account_created(account) for account in accounts])
+
     async def record(self, *events: Completion, **counted: int) -> None:
         await self.stores.ledger.commit(events, counted)
 
@@ -107,10 +111,12 @@ async def _open(stack: AsyncExitStack, state_dir: Path, master_key: str | None) 
     config = parse_config(data, catalog=load_catalog(), environment={}, credentials=credentials)
     keyring = Keyring(stores.keys, stores.accounts, config.master_key, now=lambda: NOON, clock=lambda: 0.0)
     administration = KeyAdministration(stores.keys, keyring, now=lambda: NOON, new_key=lambda: "sk-made-here-1")
-    spending = KeySpending(stores.activity, stores.counters, now=lambda: NOON)
+    spending = Spending(stores.activity, stores.counters, now=lambda: NOON)
     keys = key_routes(KeySurface(administration, keyring, config, spending))
     surface = Surface(config, stores.counters, keyring, now=lambda: NOON, is_sandbox=True)
-    reports = spend_routes(SpendSurface(stores.activity, stores.keys, spending, keyring, config, now=lambda: NOON))
+    reports = spend_routes(
+        SpendSurface(stores.activity, stores.keys, stores.accounts, spending, keyring, config, now=lambda: NOON)
+    )
     router = build_router(surface, cast("Completions", None), config, keyring, *keys, *reports)
     app = httpx2.ASGITransport(app=at_edge(router))
     http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))
@@ -358,11 +364,57 @@ async def test_the_days_are_told_with_their_teams(gateway: Gateway) -> None:
         ],
         "teams": ["Unassigned", "blue", "red"],
         "total_spend_per_team": [
-            {"team_id": "Unassigned", "total_spend": 0.08},
-            {"team_id": "blue", "total_spend": 0.04},
-            {"team_id": "red", "total_spend": 0.03},
+            {"team_id": "Unassigned", "team_alias": None, "total_spend": 0.08},
+            {"team_id": "blue", "team_alias": None, "total_spend": 0.04},
+            {"team_id": "red", "team_alias": None, "total_spend": 0.03},
         ],
     }
+
+
+async def test_teams_are_named_by_their_aliases_where_these_tell_them_apart(gateway: Gateway) -> None:
+    await gateway.know(team("red", team_alias="The Reds"), team("blue", team_alias="Blues"))
+
+    found = await gateway.get("/global/spend/teams")
+    assert found["daily_spend"][1] == {"date": "2026-11-24", "Unassigned": 0.08, "Blues": 0.04, "The Reds": 0.02}
+    assert found["teams"] == ["Unassigned", "Blues", "The Reds"]
+    assert [(one["team_id"], one["team_alias"]) for one in found["total_spend_per_team"]] == [
+        ("Unassigned", None), ("blue", "Blues"), ("red", "The Reds")
+    ]  # fmt: skip
+    assert {line["team_alias"] for line in await gateway.lines("/global/spend/teams")} == {"", "Blues", "The Reds"}
+
+
+@pytest.mark.parametrize(("red", "blue"), [("same", "same"), ("blue", "red"), ("Unassigned", "Unassigned")])
+async def test_teams_that_an_alias_could_confuse_are_named_by_their_ids(gateway: Gateway, red: str, blue: str) -> None:
+    await gateway.know(team("red", team_alias=red), team("blue", team_alias=blue))
+
+    found = await gateway.get("/global/spend/teams")
+    assert found["daily_spend"][1] == {"date": "2026-11-24", "Unassigned": 0.08, "blue": 0.04, "red": 0.02}
+
+
+async def test_a_report_names_teams_and_users(gateway: Gateway) -> None:
+    await gateway.know(team("red", team_alias="The Reds"), user("ada", user_alias="Ada", user_email="a@example.com"))
+
+    first, second = await gateway.get("/global/spend/report")
+    assert [(one["team_name"], one["team_id"]) for one in first["teams"]] == [("The Reds", "red")]
+    assert [(one["team_name"], one["team_id"]) for one in second["teams"]] == [
+        ("Unassigned", None), ("blue", "blue"), ("The Reds", "red")
+    ]  # fmt: skip
+    (of_first,) = (await gateway.get("/global/spend/report", group_by="user"))[0]["users"]
+    assert (of_first["user_id"], of_first["user_alias"], of_first["user_email"]) == ("ada", "Ada", "a@example.com")
+    lines = await gateway.lines("/global/spend/report", group_by="user")
+    assert {line["user_email"] for line in lines} == {"", "a@example.com"}
+
+
+async def test_users_and_teams_are_listed_with_what_is_known_of_them(gateway: Gateway) -> None:
+    ada = user("ada", user_alias="Ada", user_email="a@example.com", max_budget=cents(500), budget_duration="1d")
+    await gateway.know(ada, team("red", team_alias="The Reds", soft_budget=cents(100)))
+
+    (found,) = await gateway.get("/spend/users", user_id="ada")
+    assert (found["user_alias"], found["user_email"], found["max_budget"]) == ("Ada", "a@example.com", 5)
+    assert (found["spend"], found["total_spend"], found["budget_reset_at"]) == (0, 0.03, "2026-11-25T00:00:00Z")
+    (red,) = await gateway.get("/spend/teams", team_id="red")
+    assert (red["team_alias"], red["soft_budget"], red["spend"], red["total_spend"]) == ("The Reds", 1, 0.03, 0.03)
+    assert (await gateway.lines("/spend/users", user_id="ada"))[0]["user_email"] == "a@example.com"
 
 
 async def test_activity_is_counted_by_day(gateway: Gateway) -> None:
@@ -508,6 +560,14 @@ async def test_what_can_not_be_asked_is_refused_by_name(
     assert error_of(await gateway.ask(path, **query)) == (400, param)
 
 
+@pytest.mark.parametrize("path", [*PATHS, "/spend/logs", "/key/info", "/key/list"])
+async def test_a_parameter_that_is_there_twice_is_refused_by_name(gateway: Gateway, path: str) -> None:
+    headers = {"authorization": f"Bearer {MASTER}"}
+    answer = await gateway.http.get(f"{path}?page=1&page=2", headers=headers)
+
+    assert error_of(answer) == (400, "page")
+
+
 async def test_requests_are_exported_by_page(gateway: Gateway) -> None:
     answer = await gateway.ask("/spend/logs", format="csv", page_size=3)
     lines = list(csv.DictReader(io.StringIO(answer.text, newline="")))
@@ -525,7 +585,7 @@ async def test_a_table_is_given_to_who_accepts_one(gateway: Gateway) -> None:
     answer = await gateway.http.get("/spend/users", headers=headers)
     as_asked = await gateway.http.get("/spend/users?format=json", headers=headers)
 
-    assert answer.text.splitlines()[1].startswith(",0.08,")
+    assert answer.text.splitlines()[1].startswith(",,,0.08,")
     assert as_asked.headers["content-type"] == "application/json"
 
 

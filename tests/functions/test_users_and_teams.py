@@ -21,12 +21,14 @@ from events.accounts import (
     replay_accounts,
 )
 from events.keys import KeyDeleted
+from events.money import nano_usd
+from events.spend import Scopes
 from functions.gateway.account_administration import AccountAdministration
 from functions.gateway.errors import AccountConflict, StoreUnavailable
 from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.keys import Keyring
 from functions.gateway.ports import AccountChangedMeanwhile, AccountPage, AccountQuery, Accounts, Keys, Rate
-from tests.builders import NOON, key, team, user
+from tests.builders import NOON, key, spend, team, user
 from tests.functions.instances import MASTER, MODELS, Clock, Gateway, error_of, hash_of, open_instance
 from tests.functions.stand_ins import CountedKeys
 
@@ -259,10 +261,16 @@ class CountedAccounts:
     async def next_version(self, kind: AccountKind, account_id: str) -> int:
         return 1
 
+    async def named(self, kind: AccountKind, account_ids: Sequence[str]) -> dict[str, Account]:
+        raise AssertionError("nothing is listed here")
+
     async def page(self, kind: AccountKind, query: AccountQuery) -> AccountPage:
         raise AssertionError("nothing is listed here")
 
     async def commit(self, events: Sequence[AccountEvent]) -> None:
+        raise AssertionError("nothing is changed here")
+
+    async def restore(self, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
         raise AssertionError("nothing is changed here")
 
 
@@ -346,6 +354,7 @@ SETTINGS: dict[str, Any] = {
     "tpm_limit": 10_000,
     "max_parallel_requests": 5,
 }
+NOTHING_SPENT = {"spend": 0.0, "total_spend": 0.0, "budget_reset_at": None}
 
 
 async def test_a_user_has_what_they_were_made_with_and_a_key(gateway: Gateway) -> None:
@@ -375,16 +384,18 @@ async def test_a_team_has_what_it_was_made_with(gateway: Gateway) -> None:
     members = [{"user_id": "ada", "role": "admin"}, {"user_id": "bob", "role": "user"}]
     fields = SETTINGS | {"team_id": "core", "team_alias": "Core", "blocked": True}
 
+    resets = NOTHING_SPENT | {"budget_reset_at": "2026-12-24T12:00:00Z"}
+
     made = await post(gateway, "/team/new", **fields, members_with_roles=[members[0], {"user_id": "bob"}])
     key = await key_of(gateway, "team", "core")
 
     assert {name: made[name] for name in fields} == fields
     assert made["members_with_roles"] == members
     info = await get(gateway, "/team/info", team_id="core")
-    assert (info["team_id"], info["team_info"]) == ("core", made)
+    assert (info["team_id"], info["team_info"]) == ("core", made | resets)
     assert [held["token"] for held in info["keys"]] == [hash_of(key)]
     await make(gateway, "user", "ada")
-    assert (await get(gateway, "/user/info", user_id="ada"))["teams"] == [made]
+    assert (await get(gateway, "/user/info", user_id="ada"))["teams"] == [made | resets]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -398,9 +409,73 @@ async def test_a_change_keeps_what_it_does_not_name(gateway: Gateway, kind: Acco
     assert changed[f"{kind}_id"] == "red"
     data = changed["data"]
     assert (data["models"], data["max_budget"], data["metadata"], data["rpm_limit"]) == (["gpt-4o"], 20, {"c": 3}, None)
-    assert (await get(gateway, f"/{kind}/info", **{f"{kind}_id": "red"}))[f"{kind}_info"] == data | (
-        {"teams": []} if kind == "user" else {}
+    assert (await get(gateway, f"/{kind}/info", **{f"{kind}_id": "red"}))[f"{kind}_info"] == (
+        data | NOTHING_SPENT | ({"teams": []} if kind == "user" else {})
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_parameter_that_is_there_twice_is_refused_by_name(gateway: Gateway, kind: AccountKind) -> None:
+    for path in (f"/{kind}/info", f"/{kind}/list"):
+        answer = await gateway.http.get(
+            f"{path}?{kind}_id=a&{kind}_id=b", headers={"authorization": f"Bearer {MASTER}"}
+        )
+        assert error_of(answer)[::3] == (400, f"{kind}_id")
+
+
+async def spent(gateway: Gateway, key: str, usd: float, *windows: str) -> None:
+    """Have been spent what an answer cost, as folding writes it."""
+    found = (await get(gateway, "/key/info", key=key))["info"]
+    scopes = Scopes(key_hash=hash_of(key), user=found["user_id"], team=found["team_id"])
+    event = spend(f"{key}{usd}{windows}", cost=nano_usd(usd), scopes=scopes)
+    await gateway.stores.ledger.commit([event], dict.fromkeys(windows, nano_usd(usd)))
+
+
+def shown_spend(found: Any) -> tuple[float, float, str | None]:
+    return found["spend"], found["total_spend"], found["budget_reset_at"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_they_are_shown_with_what_was_spent_in_their_window_and_in_all(
+    gateway: Gateway, kind: AccountKind
+) -> None:
+    await make(gateway, kind, max_budget=10, budget_duration="1d")
+    await make(gateway, kind, "blue", max_budget=10)
+    red, blue = [await key_of(gateway, kind, name) for name in ("red", "blue")]
+    await spent(gateway, red, 1, f"{kind}:red:2026-11-23")
+    await spent(gateway, red, 2, f"{kind}:red:2026-11-24")
+    await spent(gateway, blue, 4, f"{kind}:blue:all")
+    expected = {"red": (2, 3, "2026-11-25T00:00:00Z"), "blue": (4, 4, None)}
+
+    listing = await get(gateway, "/user/list" if kind == "user" else "/v2/team/list")
+    assert {one[f"{kind}_id"]: shown_spend(one) for one in listing[f"{kind}s"]} == expected
+    info = await get(gateway, f"/{kind}/info", **{f"{kind}_id": "red"})
+    assert shown_spend(info[f"{kind}_info"]) == expected["red"]
+    assert [shown_spend(held) for held in info["keys"]] == [(3, 3, None)]
+    ranking = await get(gateway, f"/spend/{kind}s")
+    assert [(one[f"{kind}_id"], shown_spend(one)) for one in ranking] == [
+        ("blue", expected["blue"]), ("red", expected["red"])
+    ]  # fmt: skip
+
+
+async def test_a_user_is_shown_with_the_spend_of_their_teams(gateway: Gateway) -> None:
+    await make(gateway, "user", "ada")
+    await make(gateway, "team", "red", members_with_roles=[{"user_id": "ada"}])
+    await spent(gateway, await key_of(gateway, "team", "red"), 5)
+
+    info = await get(gateway, "/user/info", user_id="ada")
+    assert [shown_spend(one) for one in info["teams"]] == [(5, 5, None)]
+    assert shown_spend(info["user_info"]) == (0, 0, None)
+    assert [shown_spend(one) for one in await get(gateway, "/team/list")] == [(5, 5, None)]
+
+
+async def test_a_user_without_a_budget_is_shown_in_the_window_of_the_one_that_all_have(open_gateway: Open) -> None:
+    opened = await open_gateway(max_internal_user_budget=10, internal_user_budget_duration="1d")
+    await make(opened, "user", "ada")
+    await spent(opened, await key_of(opened, "user", "ada"), 2, "user:ada:2026-11-24")
+
+    info = await get(opened, "/user/info", user_id="ada")
+    assert shown_spend(info["user_info"]) == (2, 2, "2026-11-25T00:00:00Z")
 
 
 async def test_changes_made_at_once_all_hold(open_gateway: Open) -> None:

@@ -158,7 +158,7 @@ def test_what_litellm_s_clients_send_without_saying_anything_is_left_aside() -> 
 
 
 def test_a_query_is_read_as_what_it_means() -> None:
-    asked = key_shapes.read_listing({"page": "2", "size": "50", "return_full_object": "true"})
+    asked = key_shapes.read_listing([("page", "2"), ("size", "50"), ("return_full_object", "true")])
 
     assert asked == {"page": 2, "size": 50, "return_full_object": True}
 
@@ -168,7 +168,7 @@ def test_a_query_is_read_as_what_it_means() -> None:
 )
 def test_a_query_that_makes_no_sense_is_refused_by_its_name(query: dict[str, str], param: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        key_shapes.read_listing(query)
+        key_shapes.read_listing(query.items())
 
     assert refused.value.param == param
 

@@ -48,6 +48,16 @@ class SqliteAccounts:
         row = await self._row(kind, account_id)
         return row[0] + 1 if row else 1
 
+    async def named(self, kind: AccountKind, account_ids: Sequence[str]) -> Mapping[str, Account]:
+        """Give users or teams by their ids."""
+        ids = json.dumps(account_ids)
+        query = (
+            "SELECT record FROM accounts WHERE kind = ? AND account_id IN (SELECT value FROM json_each(?)) "
+            "AND record IS NOT NULL"
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query, (kind, ids)).fetchall())
+        return {id_of(account): account for account in (decode_account(kind, raw) for (raw,) in rows)}
+
     async def page(self, kind: AccountKind, query: AccountQuery) -> AccountPage:
         """Give some users or teams."""
         return await self._database.read(lambda connection: _page(connection, kind, query))
@@ -55,6 +65,10 @@ class SqliteAccounts:
     async def commit(self, events: Sequence[AccountEvent]) -> None:
         """Append and write, or nothing."""
         await self._database.run(lambda connection: _commit(connection, events))
+
+    async def restore(self, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
+        """Replace the record."""
+        await self._database.run(lambda connection: _restore(connection, kind, account_id, last))
 
     async def _row(self, kind: AccountKind, account_id: str) -> tuple[int, bytes | None] | None:
         query = "SELECT version, record FROM accounts WHERE kind = ? AND account_id = ?"
@@ -97,6 +111,15 @@ def _commit(connection: sqlite3.Connection, events: Sequence[AccountEvent]) -> N
     connection.executemany("INSERT INTO events (event_id, event) VALUES (?, ?)", list(rows.items()))
     for event in events:
         _write(connection, event)
+
+
+def _restore(connection: sqlite3.Connection, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
+    if last is not None:
+        _write(connection, last)
+        return
+    connection.execute("DELETE FROM accounts WHERE kind = ? AND account_id = ?", (kind, account_id))
+    if kind == "team":
+        connection.execute("DELETE FROM team_members WHERE team_id = ?", (account_id,))
 
 
 def _recorded(connection: sqlite3.Connection, event_id: str) -> bytes | None:

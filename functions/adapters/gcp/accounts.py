@@ -52,6 +52,14 @@ class FirestoreAccounts:
         """Give what follows the last version."""
         return (await self._read(kind, account_id)).get("version", 0) + 1
 
+    async def named(self, kind: AccountKind, account_ids: Sequence[str]) -> Mapping[str, Account]:
+        """Look them up together."""
+        references = [self._document(kind, account_id) for account_id in account_ids]
+        with store_failures():
+            found = self._client.get_all(references, retry=RETRY, timeout=CALL_S)
+            accounts = _found(kind, [snapshot async for snapshot in found if snapshot.exists])
+        return {id_of(account): account for account in accounts}
+
     async def page(self, kind: AccountKind, query: AccountQuery) -> AccountPage:
         """Give some users or teams.
 
@@ -73,6 +81,15 @@ class FirestoreAccounts:
         except AlreadyExists as error:
             if not await self._are_recorded(events):  # they are where it was a commit whose answer was lost
                 raise AccountChangedMeanwhile from error
+
+    async def restore(self, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
+        """Replace the document."""
+        document = self._document(kind, account_id)
+        with store_failures():
+            if last is None:
+                await document.delete(retry=RETRY, timeout=CALL_S)
+            else:
+                await document.set(_document_after(last), retry=RETRY, timeout=CALL_S)
 
     async def _read(self, kind: AccountKind, account_id: str) -> dict[str, Any]:
         with store_failures():
