@@ -7,6 +7,7 @@ come; the changes of keys, users and teams are kept in memory until the end, and
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import itemgetter
 
 from events import accounts, keys
 from events.accounts import AccountEvent, id_of, kind_of
@@ -18,6 +19,7 @@ from events.money import NOTHING, NanoUsd
 from events.spend import CompletionFailed, SpendRecorded
 from functions.gateway.errors import Unstorable
 from functions.gateway.folding import MOST_AT_ONCE, commit_new
+from functions.gateway.portions import halves, portions
 from functions.gateway.ports import (
     AccountChangedMeanwhile,
     Accounts,
@@ -100,9 +102,9 @@ class Importer:
                 continue
             group.append((line, event))
             if len(group) == MOST_AT_ONCE:
-                await self._take_completions(group)
+                await self._take_portions(group)
                 group = []
-        await self._take_completions(group)
+        await self._take_portions(group)
         await self._take_changes(in_order(changes))
         await self._admit()
         self._imported.refusals.sort(key=lambda refusal: refusal.line)
@@ -117,8 +119,12 @@ class Importer:
             except UndecodableEvent as error:
                 self._refuse(number, str(error))
 
+    async def _take_portions(self, group: Sequence[tuple[int, Completion]]) -> None:
+        for portion in portions(group, itemgetter(1), self._budgets):
+            await self._take_completions(portion)
+
     async def _take_completions(self, group: Sequence[tuple[int, Completion]]) -> None:
-        """Take some together; where one of them can't be stored, one by one."""
+        """Take some together; where that can't be stored, each half."""
         events = [event for _, event in group]
         try:
             committed = await commit_new(events, self._ledger, self._budgets)
@@ -126,8 +132,8 @@ class Importer:
             if len(group) == 1:
                 self._refuse(group[0][0], str(error))
                 return
-            for one in group:
-                await self._take_completions([one])
+            for half in halves(group):
+                await self._take_completions(half)
             return
         self._imported.new += len(committed.new)
         self._imported.known += len(group) - len(committed.new)

@@ -295,8 +295,11 @@ class Gate(Protocol):
         """Say how much of a window's budget is handed out."""
         ...
 
-    async def unsettled(self, now: datetime) -> Sequence[Allowance]:
-        """Give the allowances whose `settled_by` has passed and that were neither given back nor reconciled."""
+    async def unsettled(self, now: datetime, *, limit: int = 500) -> Sequence[Allowance]:
+        """Give the allowances whose `settled_by` has passed and that were neither given back nor reconciled.
+
+        No more than `limit`, those that are late for longest.
+        """
         ...
 
     async def known(self, allowance_ids: Sequence[str]) -> Sequence[Allowance]:

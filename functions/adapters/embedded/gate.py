@@ -40,10 +40,12 @@ class SqliteGate:
         """Say how much is handed out."""
         return await self._database.read(lambda connection: _admitted(connection, counter))
 
-    async def unsettled(self, now: datetime) -> Sequence[Allowance]:
+    async def unsettled(self, now: datetime, *, limit: int = 500) -> Sequence[Allowance]:
         """Give those that are late."""
-        query = f"SELECT {_FIELDS} FROM window_allowances WHERE returned IS NULL AND settled_by <= ?"  # noqa: S608
-        rows = await self._database.read(lambda connection: connection.execute(query, (_text(now),)).fetchall())
+        late = "returned IS NULL AND settled_by <= ? ORDER BY settled_by LIMIT ?"
+        query = f"SELECT {_FIELDS} FROM window_allowances WHERE {late}"  # noqa: S608 (our names)
+        asked = (_text(now), limit)
+        rows = await self._database.read(lambda connection: connection.execute(query, asked).fetchall())
         return [_allowance(row) for row in rows]
 
     async def known(self, allowance_ids: Sequence[str]) -> Sequence[Allowance]:
