@@ -3,8 +3,10 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+import anyio.to_thread
 from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +22,7 @@ from functions.gateway.exact_json import write_json
 from functions.gateway.keys import Identity, Keyring, hash_key
 from functions.gateway.ports import Activity, CellQuery, Keys, SpendQuery
 from functions.gateway.spend_of_keys import KeySpend, KeySpending
-from functions.gateway.spend_queries import Days, days_of, read_query, usual_days_of
+from functions.gateway.spend_queries import Days, days_of, page_of, read_query, usual_days_of
 from functions.gateway.spend_reports import MEASURES, Report, Sum, flat, measures
 from functions.surface.csv_table import write_csv
 from functions.surface.edge import json_response
@@ -29,7 +31,6 @@ from functions.surface.keys import KEY_COLUMNS, row_with_spend
 _HASH = re.compile(r"[0-9a-f]{64}")
 _MOST_SUMS = 100_000
 _USUAL_LIMIT = 100
-_USUAL_PAGE_SIZE = 50
 _CALL_TYPES = {"chat": "acompletion", "embedding": "aembedding"}
 
 
@@ -64,7 +65,7 @@ class SpendSurface:
             asked["format"] = "csv"
         key_id = await self._key_id(asked.get("api_key"), identity)
         if spend_queries.wants_summary(asked):
-            return _json(await self._summary(asked, key_id))
+            return await anyio.to_thread.run_sync(_json_of, await self._summary(asked, key_id))
         return await self._page(asked, key_id)
 
     async def of_keys(self, request: Request) -> Response:
@@ -130,17 +131,17 @@ class SpendSurface:
     async def global_teams(self, request: Request) -> Response:
         """`GET /global/spend/teams`."""
         asked, days = await self._asked_of_days(request)
-        return _answer(request, asked, spend_reports.of_teams(await self._daily("team", days)))
+        return await _report(request, asked, spend_reports.of_teams, await self._daily("team", days))
 
     async def global_logs(self, request: Request) -> Response:
         """`GET /global/spend/logs`: the spend of each day."""
         asked, days = await self._asked_of_days(request)
-        return _answer(request, asked, spend_reports.by_day(await self._daily("total", days)))
+        return await _report(request, asked, spend_reports.by_day, await self._daily("total", days))
 
     async def global_activity(self, request: Request) -> Response:
         """`GET /global/activity`: how much was asked on each day."""
         asked, days = await self._asked_of_days(request)
-        return _answer(request, asked, spend_reports.activity_report(await self._daily("total", days)))
+        return await _report(request, asked, spend_reports.activity_report, await self._daily("total", days))
 
     async def report(self, request: Request) -> Response:
         """`GET /global/spend/report`: by day and team, customer or user, or by key."""
@@ -151,16 +152,7 @@ class SpendSurface:
             user=asked.get("internal_user_id"),
             team=asked.get("team_id"),
         )
-        cells = await self._cells(query)
-        if customer := asked.get("customer_id"):
-            cells = [(slot, sums) for slot, sums in cells if cell_named(slot.name).end_user == customer]
-        group_by: str = asked.get("group_by", "team")
-        is_by_key = group_by == "api_key"
-        return _answer(
-            request,
-            asked,
-            spend_reports.key_report(cells) if is_by_key else spend_reports.grouped_report(cells, group_by),
-        )
+        return await _report(request, asked, partial(_cell_report, asked), await self._cells(query))
 
     async def _asked(self, request: Request, shape: TypeAdapter[Any]) -> dict[str, Any]:
         """Read what an operator asks. Raises `NotAuthenticated`, `MasterKeyRequired`, `BadRequest`."""
@@ -188,7 +180,7 @@ class SpendSurface:
         return key.key_id if key else key_hash
 
     async def _page(self, asked: Mapping[str, Any], key_id: str | None) -> Response:
-        number, size = asked.get("page", 1), asked.get("page_size", _USUAL_PAGE_SIZE)
+        number, size = page_of(asked)
         filters = spend_queries.filters_of(asked)
         page = await self._activity.page(SpendQuery(key=key_id, offset=(number - 1) * size, limit=size, **filters))
         rows = await self._rows(page.requests)
@@ -212,13 +204,15 @@ class SpendSurface:
         deployments = self._config.deployments.get(alias)
         return _CALL_TYPES[deployments[0].model.mode if deployments else "chat"]
 
-    async def _summary(self, asked: Mapping[str, Any], key_id: str | None) -> Any:
+    async def _summary(self, asked: Mapping[str, Any], key_id: str | None) -> Callable[[], Any]:
+        """Give what adds it up."""
         days = usual_days_of(asked, self._now())
         user, team = asked.get("user_id"), asked.get("team_id")
         if key_id or user or team:
-            return spend_reports.summary_of_cells(await self._cells(_cells(days, key=key_id, user=user, team=team)))
+            cells = await self._cells(_cells(days, key=key_id, user=user, team=team))
+            return partial(spend_reports.summary_of_cells, cells)
         dimensions: tuple[Dimension, ...] = ("total", "key", "user", "model")
-        return spend_reports.summary(*[await self._daily(dimension, days) for dimension in dimensions])
+        return partial(spend_reports.summary, *[await self._daily(dimension, days) for dimension in dimensions])
 
     async def _ranking(self, dimension: Dimension, asked: Mapping[str, Any]) -> Sequence[tuple[str, Sums]]:
         """Give names by their spend: of all time, or of the days that are asked for."""
@@ -226,7 +220,8 @@ class SpendSurface:
         if days is None:
             return await self._highest(dimension, asked)
         limit, offset = _part(asked)
-        return spend_reports.ranked(await self._daily(dimension, days))[offset : offset + limit]
+        ranked = await anyio.to_thread.run_sync(spend_reports.ranked, await self._daily(dimension, days))
+        return ranked[offset : offset + limit]
 
     async def _highest(self, dimension: Dimension, asked: Mapping[str, Any]) -> Sequence[tuple[str, Sums]]:
         limit, offset = _part(asked)
@@ -312,6 +307,20 @@ def _wants_csv(request: Request, asked: Mapping[str, Any]) -> bool:
     return "text/csv" in request.headers.get("accept", "").lower()
 
 
+async def _report(
+    request: Request, asked: Mapping[str, Any], report: Callable[[Sequence[Sum]], Report], sums: Sequence[Sum]
+) -> Response:
+    """Add up many sums and write them in a thread: answers are streaming meanwhile."""
+    return await anyio.to_thread.run_sync(lambda: _answer(request, asked, report(sums)))
+
+
+def _cell_report(asked: Mapping[str, Any], cells: Sequence[Sum]) -> Report:
+    if customer := asked.get("customer_id"):
+        cells = [(slot, sums) for slot, sums in cells if cell_named(slot.name).end_user == customer]
+    group_by: str = asked.get("group_by", "team")
+    return spend_reports.key_report(cells) if group_by == "api_key" else spend_reports.grouped_report(cells, group_by)
+
+
 def _answer(request: Request, asked: Mapping[str, Any], report: Report) -> Response:
     return _csv(report) if _wants_csv(request, asked) else _json(report.body)
 
@@ -319,6 +328,10 @@ def _answer(request: Request, asked: Mapping[str, Any], report: Report) -> Respo
 def _csv(report: Report, headers: dict[str, str] | None = None) -> Response:
     body = write_csv(report.columns, report.lines)
     return Response(body, headers=headers, media_type="text/csv; charset=utf-8")
+
+
+def _json_of(summary: Callable[[], Any]) -> Response:
+    return _json(summary())
 
 
 def _json(value: Any) -> Response:
