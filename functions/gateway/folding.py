@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -140,13 +140,16 @@ class Committed:
     totals: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-async def commit_new(events: Iterable[Event], ledger: Ledger, budgets: Sequence[Budget]) -> Committed:
-    """Commit those of the events that are new; of two with one id, one."""
+async def commit_new(
+    events: Iterable[Event], ledger: Ledger, budgets: Sequence[Budget], *, less: Set[str] = frozenset()
+) -> Committed:
+    """Commit those of the events that are new; of two with one id, one. The counters of `less` don't grow."""
     left: dict[str, Event] = {event.event_id: event for event in events}
     while left:
         fresh = list(left.values())
         try:
-            return Committed(frozenset(left), await ledger.commit(fresh, increments(budgets, fresh)))
+            grown = {name: by for name, by in increments(budgets, fresh).items() if name not in less}
+            return Committed(frozenset(left), await ledger.commit(fresh, grown))
         except AlreadyRecorded as known:
             if not known.event_ids & left.keys():
                 raise

@@ -283,7 +283,7 @@ class Gate(Protocol):
 
         An allowance that is known by its id already is taken once: the answer says what it was granted, or nothing
         where its rest was given back. From `gate_expires_at` on nobody asks for `admitted` any more; `None`: somebody
-        always may.
+        always may. One whose `returned` is given was given back with that: it takes up the rest and is never late.
         """
         ...
 

@@ -69,7 +69,7 @@ def _take(connection: sqlite3.Connection, asked: Allowance, limit: NanoUsd, gate
     granted = granted_of(asked.granted, total=admitted + asked.granted, limit=limit)
     if granted:
         expires_at = asked.expires_at and _text(asked.expires_at)
-        row = (asked.allowance_id, granted, _text(asked.settled_by), None, None, None, expires_at)
+        row = (asked.allowance_id, granted, _text(asked.settled_by), asked.returned, None, None, expires_at)
         connection.execute("INSERT INTO window_allowances VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         _admit(connection, asked.counter, granted, gate_expires_at)
     return Grant(granted, NanoUsd(admitted + granted))
