@@ -106,7 +106,7 @@ def activity(events: Iterable[object]) -> dict[Slot, Sums]:
     for event in events:
         if is_completion(event):
             values = _sums(event).values
-            for slot in _slots(event):
+            for slot in slots_of(event):
                 known = grown.get(slot)
                 grown[slot] = values if known is None else tuple(map(add, known, values))
     return {Slot(*slot): sums_of(values) for slot, values in grown.items()}
@@ -149,7 +149,8 @@ def day_of(time: datetime) -> str:
     return time.astimezone(UTC).date().isoformat()
 
 
-def _slots(event: Completion) -> Iterator[tuple[str, Dimension, str]]:
+def slots_of(event: Completion) -> Iterator[tuple[str, Dimension, str]]:
+    """Say in which slots a request is counted; plain, as a commit of strangers has thousands."""
     day, cell = day_of(event.time), cell_of(event)
     yield day, "cell", cell.name
     for period in (day, ALL_TIME):

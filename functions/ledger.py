@@ -21,6 +21,7 @@ from functions.adapters.stores import Stores
 from functions.gateway.config import ConfigError
 from functions.gateway.errors import StoreUnavailable
 from functions.gateway.importing import Importer
+from functions.gateway.limits import Defaults
 from functions.gateway.ports import Ledger
 
 
@@ -34,16 +35,19 @@ async def export_to(file: BinaryIO, ledger: Ledger) -> int:
     return count
 
 
-async def import_from(file: BinaryIO, stores: Stores, budgets: Sequence[Budget]) -> int:
+async def import_from(
+    file: BinaryIO, stores: Stores, budgets: Sequence[Budget], defaults: Defaults, now: datetime
+) -> int:
     """Take every line, say what became of them, and give the exit code."""
     importer = Importer(
         budgets=budgets,
+        defaults=defaults,
         ledger=stores.ledger,
         counters=stores.counters,
         gate=stores.gate,
         keys=stores.keys,
         accounts=stores.accounts,
-        now=lambda: datetime.now(UTC),
+        now=lambda: now,
         new_id=lambda: uuid.uuid4().hex,
     )
     imported = await importer.take(file)
@@ -79,7 +83,7 @@ async def _import(file: BinaryIO) -> int:
     environment = bootstrap.read_environment()
     config = bootstrap.load_config(environment)
     async with bootstrap.open_stores(environment) as stores:
-        return await import_from(file, stores, [config.budget])
+        return await import_from(file, stores, [config.budget], config.defaults, datetime.now(UTC))
 
 
 def main(arguments: Sequence[str]) -> int:

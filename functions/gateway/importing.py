@@ -6,18 +6,23 @@ come; the changes of keys, users and teams are kept in memory until the end, and
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from operator import itemgetter
 
 from events import accounts, keys
 from events.accounts import AccountEvent, id_of, kind_of
-from events.allowance import Allowance, allowance_id, is_allowance
+from events.allowance import Allowance, allowance_id, expiry_of, is_allowance
 from events.budget import Budget, increments
 from events.codec import Event, UndecodableEvent, decode
 from events.keys import KeyEvent
 from events.money import NOTHING, NanoUsd
 from events.spend import CompletionFailed, SpendRecorded
+from events.window import Window
 from functions.gateway.errors import Unstorable
 from functions.gateway.folding import MOST_AT_ONCE, commit_new
+from functions.gateway.holders import Named, budget_of, named_by
+from functions.gateway.limits import Defaults
+from functions.gateway.portions import halves, portions
 from functions.gateway.ports import (
     AccountChangedMeanwhile,
     Accounts,
@@ -30,8 +35,8 @@ from functions.gateway.ports import (
     Ledger,
 )
 from functions.gateway.reconciling import reconcile_late
+from functions.gateway.remembered_holders import RememberedHolders
 
-_LONG = timedelta(days=36_500)
 Completion = SpendRecorded | CompletionFailed
 Change = KeyEvent | AccountEvent
 _REASONS = {
@@ -71,6 +76,7 @@ class Importer:
         self,
         *,
         budgets: Sequence[Budget],
+        defaults: Defaults,
         ledger: Ledger,
         counters: Counters,
         gate: Gate,
@@ -80,6 +86,7 @@ class Importer:
         new_id: Callable[[], str],
     ) -> None:
         self._budgets = budgets
+        self._defaults = defaults
         self._ledger = ledger
         self._counters = counters
         self._gate = gate
@@ -89,6 +96,8 @@ class Importer:
         self._new_id = new_id
         self._imported = Imported()
         self._touched: set[str] = set()  # counters
+        self._named: dict[str, Named] = {}  # whose they are
+        self._holders = RememberedHolders(keys, accounts, clock=lambda: now().timestamp())
 
     async def take(self, lines: Iterable[bytes]) -> Imported:
         """Take every line. Raises `StoreUnavailable`: then all of it may be taken again."""
@@ -100,9 +109,9 @@ class Importer:
                 continue
             group.append((line, event))
             if len(group) == MOST_AT_ONCE:
-                await self._take_completions(group)
+                await self._take_portions(group)
                 group = []
-        await self._take_completions(group)
+        await self._take_portions(group)
         await self._take_changes(in_order(changes))
         await self._admit()
         self._imported.refusals.sort(key=lambda refusal: refusal.line)
@@ -117,22 +126,33 @@ class Importer:
             except UndecodableEvent as error:
                 self._refuse(number, str(error))
 
+    async def _take_portions(self, group: Sequence[tuple[int, Completion]]) -> None:
+        for portion in portions(group, itemgetter(1), self._budgets):
+            await self._take_completions(portion)
+
     async def _take_completions(self, group: Sequence[tuple[int, Completion]]) -> None:
-        """Take some together; where one of them can't be stored, one by one."""
+        """Take some together; where that can't be stored, each half."""
         events = [event for _, event in group]
         try:
-            committed = await commit_new(events, self._ledger, self._budgets)
+            committed = await commit_new(events, self._ledger, self._budgets, less=await self._foreign(events))
         except Unstorable as error:
             if len(group) == 1:
                 self._refuse(group[0][0], str(error))
                 return
-            for one in group:
-                await self._take_completions([one])
+            for half in halves(group):
+                await self._take_completions(half)
             return
         self._imported.new += len(committed.new)
         self._imported.known += len(group) - len(committed.new)
         self._touched |= {name for name in increments(self._budgets, events) if not is_allowance(name)}
+        self._named |= named_by(events)
         await reconcile_late(events, self._gate, self._counters, self._now())
+
+    async def _foreign(self, events: Sequence[Completion]) -> frozenset[str]:
+        """Give the allowances that the gate doesn't know: nobody asks for what was spent of them, nor forgets it."""
+        named = {name for name in increments(self._budgets, events) if is_allowance(name)}
+        known = await self._gate.known(sorted(named))
+        return frozenset(named - {allowance.allowance_id for allowance in known})
 
     async def _take_changes(self, changes: Sequence[tuple[int, Change]]) -> None:
         """Take them in turn; an alias may only be free when another change was taken, whatever their times say."""
@@ -179,17 +199,42 @@ class Importer:
         return await self._accounts.next_version(kind_of(subject), id_of(subject)) > accounts.version_of(event)
 
     async def _admit(self) -> None:
-        """Have the gate count as handed out, of each window, what is spent: or else it could be spent again."""
+        """Have the gate count as handed out, of each window, what is spent: or else it could be spent again.
+
+        A window that is over, or that no budget has any more, is nobody's to spend.
+        """
         for counter in sorted(self._touched):
-            spent = (await self._counters.read(counter)).spent
-            admitted = await self._gate.admitted(counter)
-            if spent > admitted:
-                missing = NanoUsd(spent - admitted)
-                name = allowance_id(counter, self._new_id())
-                settled_by = self._now() + _LONG
-                asked = Allowance(allowance_id=name, granted=missing, settled_by=settled_by, expires_at=settled_by)
-                await self._gate.take(asked, limit=spent)
-                await self._gate.give_back(name, NOTHING)
+            window = await self._window(counter)
+            if window is not None and (window.is_endless or window.ends_at > self._now()):
+                await self._lift(counter, window)
+
+    async def _window(self, counter: str) -> Window | None:
+        for budget in self._budgets:
+            if window := budget.window_named(counter):
+                return window
+        if (whose := self._named.get(counter)) is None:
+            return None
+        for error in (await self._holders.read([(whose.kind, whose.name)])).values():
+            raise error
+        party = self._holders.party(whose.kind, whose.name)
+        found = budget_of(counter, party, whose.alias, self._defaults)
+        return found and found[1]
+
+    async def _lift(self, counter: str, window: Window) -> None:
+        spent = (await self._counters.read(counter)).spent
+        missing = NanoUsd(spent - await self._gate.admitted(counter))
+        if missing <= 0:
+            return
+        now = self._now()
+        lifting = Allowance(
+            allowance_id=allowance_id(counter, self._new_id()),
+            granted=missing,
+            settled_by=now,
+            returned=NOTHING,  # all of it is spent, and nothing to be reconciled
+            expires_at=expiry_of(now, window),
+        )
+        gate_expires_at = None if window.is_endless else lifting.expires_at
+        await self._gate.take(lifting, limit=spent, gate_expires_at=gate_expires_at)
 
     def _refuse(self, line: int, reason: str) -> None:
         self._imported.refusals.append(Refusal(line, reason))

@@ -283,7 +283,7 @@ class Gate(Protocol):
 
         An allowance that is known by its id already is taken once: the answer says what it was granted, or nothing
         where its rest was given back. From `gate_expires_at` on nobody asks for `admitted` any more; `None`: somebody
-        always may.
+        always may. One whose `returned` is given was given back with that: it takes up the rest and is never late.
         """
         ...
 
@@ -295,8 +295,11 @@ class Gate(Protocol):
         """Say how much of a window's budget is handed out."""
         ...
 
-    async def unsettled(self, now: datetime) -> Sequence[Allowance]:
-        """Give the allowances whose `settled_by` has passed and that were neither given back nor reconciled."""
+    async def unsettled(self, now: datetime, *, limit: int = 500) -> Sequence[Allowance]:
+        """Give the allowances whose `settled_by` has passed and that were neither given back nor reconciled.
+
+        No more than `limit`, those that are late for longest.
+        """
         ...
 
     async def known(self, allowance_ids: Sequence[str]) -> Sequence[Allowance]:

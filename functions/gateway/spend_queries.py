@@ -58,6 +58,8 @@ _Name = Annotated[str, MinLen(1), MaxLen(1024)]
 _Presented = Annotated[str, MinLen(1), MaxLen(LONGEST_KEY)]
 _PageNumber = Annotated[int, Ge(1), Le(1_000_000)]
 _PageSize = Annotated[int, Ge(1), Le(1000)]
+_USUAL_PAGE_SIZE = 50
+_MOST_LISTED = 100_000  # each is read by the store, whether it is shown or passed over
 
 
 @_of_query
@@ -143,6 +145,17 @@ def usual_days_of(asked: Mapping[str, Any], now: datetime) -> Days:
     """Give the days that are asked for, or the last 30. Raises `BadRequest`."""
     today = now.astimezone(UTC).date()
     return days_of(asked) or Days(today - timedelta(days=_USUAL_DAYS - 1), today)
+
+
+def page_of(asked: Mapping[str, Any]) -> tuple[int, int]:
+    """Give which page of `/spend/logs` is asked for, and of how many. Raises `BadRequest` where it is too far down."""
+    number, size = asked.get("page", 1), asked.get("page_size", _USUAL_PAGE_SIZE)
+    if number * size > _MOST_LISTED:
+        message = (
+            f"page: only the first {_MOST_LISTED} requests are listed. Ask for fewer days, by start_date and end_date."
+        )
+        raise BadRequest(message, param="page")
+    return number, size
 
 
 def wants_summary(asked: Mapping[str, Any]) -> bool:

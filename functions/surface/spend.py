@@ -3,8 +3,10 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, cast, get_args
 
+import anyio.to_thread
 from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +23,7 @@ from functions.gateway.exact_json import write_json
 from functions.gateway.keys import Identity, Keyring, hash_key
 from functions.gateway.ports import Accounts, Activity, CellQuery, Keys, SpendQuery
 from functions.gateway.shapes import read_query
-from functions.gateway.spend_queries import Days, days_of, usual_days_of
+from functions.gateway.spend_queries import Days, days_of, page_of, usual_days_of
 from functions.gateway.spend_reports import MEASURES, Report, Sum, flat, measures
 from functions.gateway.spending import Spending, Spent
 from functions.surface import accounts as shown_accounts
@@ -32,7 +34,6 @@ from functions.surface.keys import KEY_COLUMNS, row_with_spend
 _HASH = re.compile(r"[0-9a-f]{64}")
 _MOST_SUMS = 100_000
 _USUAL_LIMIT = 100
-_USUAL_PAGE_SIZE = 50
 _CALL_TYPES = {"chat": "acompletion", "embedding": "aembedding"}
 
 
@@ -69,7 +70,7 @@ class SpendSurface:
             asked["format"] = "csv"
         key_id = await self._key_id(asked.get("api_key"), identity)
         if spend_queries.wants_summary(asked):
-            return _json(await self._summary(asked, key_id))
+            return await anyio.to_thread.run_sync(_json_of, await self._summary(asked, key_id))
         return await self._page(asked, key_id)
 
     async def of_keys(self, request: Request) -> Response:
@@ -135,17 +136,18 @@ class SpendSurface:
         asked, days = await self._asked_of_days(request)
         sums = await self._daily("team", days)
         names = {slot.name for slot, _ in sums if slot.name}
-        return _answer(request, asked, spend_reports.of_teams(sums, await self._accounts.named("team", sorted(names))))
+        teams = await self._accounts.named("team", sorted(names))
+        return await _report(request, asked, partial(spend_reports.of_teams, teams=teams), sums)
 
     async def global_logs(self, request: Request) -> Response:
         """`GET /global/spend/logs`: the spend of each day."""
         asked, days = await self._asked_of_days(request)
-        return _answer(request, asked, spend_reports.by_day(await self._daily("total", days)))
+        return await _report(request, asked, spend_reports.by_day, await self._daily("total", days))
 
     async def global_activity(self, request: Request) -> Response:
         """`GET /global/activity`: how much was asked on each day."""
         asked, days = await self._asked_of_days(request)
-        return _answer(request, asked, spend_reports.activity_report(await self._daily("total", days)))
+        return await _report(request, asked, spend_reports.activity_report, await self._daily("total", days))
 
     async def report(self, request: Request) -> Response:
         """`GET /global/spend/report`: by day and team, customer or user, or by key."""
@@ -157,12 +159,8 @@ class SpendSurface:
             team=asked.get("team_id"),
         )
         cells = await self._cells(query)
-        if customer := asked.get("customer_id"):
-            cells = [(slot, sums) for slot, sums in cells if cell_named(slot.name).end_user == customer]
-        group_by: str = asked.get("group_by", "team")
-        if group_by == "api_key":
-            return _answer(request, asked, spend_reports.key_report(cells))
-        return _answer(request, asked, spend_reports.grouped_report(cells, group_by, await self._told(cells, group_by)))
+        told = await self._told(cells, asked.get("group_by", "team"))
+        return await _report(request, asked, partial(_cell_report, asked, told), cells)
 
     async def _told(self, cells: Sequence[Sum], group_by: str) -> Mapping[str, Account]:
         """Give the users or teams of cells, which are grouped by these."""
@@ -205,7 +203,7 @@ class SpendSurface:
         return key.key_id if key else key_hash
 
     async def _page(self, asked: Mapping[str, Any], key_id: str | None) -> Response:
-        number, size = asked.get("page", 1), asked.get("page_size", _USUAL_PAGE_SIZE)
+        number, size = page_of(asked)
         filters = spend_queries.filters_of(asked)
         page = await self._activity.page(SpendQuery(key=key_id, offset=(number - 1) * size, limit=size, **filters))
         rows = await self._rows(page.requests)
@@ -229,13 +227,15 @@ class SpendSurface:
         deployments = self._config.deployments.get(alias)
         return _CALL_TYPES[deployments[0].model.mode if deployments else "chat"]
 
-    async def _summary(self, asked: Mapping[str, Any], key_id: str | None) -> Any:
+    async def _summary(self, asked: Mapping[str, Any], key_id: str | None) -> Callable[[], Any]:
+        """Give what adds it up."""
         days = usual_days_of(asked, self._now())
         user, team = asked.get("user_id"), asked.get("team_id")
         if key_id or user or team:
-            return spend_reports.summary_of_cells(await self._cells(_cells(days, key=key_id, user=user, team=team)))
+            cells = await self._cells(_cells(days, key=key_id, user=user, team=team))
+            return partial(spend_reports.summary_of_cells, cells)
         dimensions: tuple[Dimension, ...] = ("total", "key", "user", "model")
-        return spend_reports.summary(*[await self._daily(dimension, days) for dimension in dimensions])
+        return partial(spend_reports.summary, *[await self._daily(dimension, days) for dimension in dimensions])
 
     async def _ranking(self, dimension: Dimension, asked: Mapping[str, Any]) -> Sequence[tuple[str, Sums]]:
         """Give names by their spend: of all time, or of the days that are asked for."""
@@ -243,7 +243,8 @@ class SpendSurface:
         if days is None:
             return await self._highest(dimension, asked)
         limit, offset = _part(asked)
-        return spend_reports.ranked(await self._daily(dimension, days))[offset : offset + limit]
+        ranked = await anyio.to_thread.run_sync(spend_reports.ranked, await self._daily(dimension, days))
+        return ranked[offset : offset + limit]
 
     async def _highest(self, dimension: Dimension, asked: Mapping[str, Any]) -> Sequence[tuple[str, Sums]]:
         limit, offset = _part(asked)
@@ -334,6 +335,22 @@ def _wants_csv(request: Request, asked: Mapping[str, Any]) -> bool:
     return "text/csv" in request.headers.get("accept", "").lower()
 
 
+async def _report(
+    request: Request, asked: Mapping[str, Any], report: Callable[[Sequence[Sum]], Report], sums: Sequence[Sum]
+) -> Response:
+    """Add up many sums and write them in a thread: answers are streaming meanwhile."""
+    return await anyio.to_thread.run_sync(lambda: _answer(request, asked, report(sums)))
+
+
+def _cell_report(asked: Mapping[str, Any], told: Mapping[str, Account], cells: Sequence[Sum]) -> Report:
+    if customer := asked.get("customer_id"):
+        cells = [(slot, sums) for slot, sums in cells if cell_named(slot.name).end_user == customer]
+    group_by: str = asked.get("group_by", "team")
+    if group_by == "api_key":
+        return spend_reports.key_report(cells)
+    return spend_reports.grouped_report(cells, group_by, told)
+
+
 def _answer(request: Request, asked: Mapping[str, Any], report: Report) -> Response:
     return _csv(report) if _wants_csv(request, asked) else _json(report.body)
 
@@ -341,6 +358,10 @@ def _answer(request: Request, asked: Mapping[str, Any], report: Report) -> Respo
 def _csv(report: Report, headers: dict[str, str] | None = None) -> Response:
     body = write_csv(report.columns, report.lines)
     return Response(body, headers=headers, media_type="text/csv; charset=utf-8")
+
+
+def _json_of(summary: Callable[[], Any]) -> Response:
+    return _json(summary())
 
 
 def _json(value: Any) -> Response:

@@ -115,6 +115,24 @@ async def test_an_allowance_is_late_once_its_requests_must_be_over(backend: Back
     assert await backend.stores.gate.unsettled(NOON) == [allowance("a", settled_by=NOON - timedelta(seconds=1))]
 
 
+async def test_of_many_that_are_late_those_that_are_it_for_longest_are_given(backend: Backend) -> None:
+    for name, seconds in {"a": 1, "b": 3, "c": 2}.items():
+        late = allowance(name, settled_by=NOON - timedelta(seconds=seconds))
+        await backend.stores.gate.take(late, limit=LIMIT)
+
+    found = await backend.stores.gate.unsettled(NOON, limit=2)
+    assert [late.allowance_id for late in found] == [f"{TODAY}|b", f"{TODAY}|c"]
+
+
+async def test_what_is_taken_as_spent_is_never_late_and_stays_handed_out(backend: Backend) -> None:
+    spent = allowance("a", 60, returned=NanoUsd(0))
+    await backend.stores.gate.take(spent, limit=LIMIT)
+    await backend.stores.gate.give_back(spent.allowance_id, NanoUsd(60))
+
+    assert await unsettled(backend) == []
+    assert await admitted(backend) == 60
+
+
 async def test_a_tick_that_looks_is_remembered(backend: Backend) -> None:
     await take(backend, "a", 10)
     watched = replace(allowance("a"), watched=NanoUsd(4), watched_since=NOON)

@@ -234,6 +234,25 @@ async def test_a_record_can_be_restored_with_its_alias(backend: Backend) -> None
     assert len(await recorded(backend)) == 3
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_an_alias_that_goes_from_one_key_to_another_is_taken_whichever_is_restored_first(
+    backend: Backend, *, is_first: bool
+) -> None:
+    a, b = key("a", key_alias="ci"), key("b", key_alias="cd")
+    keys = backend.stores.keys
+    await keys.commit([key_created(a), key_created(b)])
+    changes = [(a, replace(a, key_alias="ce")), (b, replace(b, key_alias="ci"))]
+    for before, after in changes if is_first else reversed(changes):
+        await keys.restore(before, after)
+
+    for before, after in changes:
+        assert await keys.get(before.key_hash) == after
+    for alias in ("ci", "ce"):
+        with pytest.raises(AliasTaken):
+            await keys.commit([key_created(key("c", key_alias=alias))])
+    await keys.commit([key_created(key("c", key_alias="cd"))])
+
+
 async def test_a_key_is_found_by_its_id_whatever_became_of_it(backend: Backend) -> None:
     keys = backend.stores.keys
     await keys.commit([key_created(key("a")), key_created(key("other"))])

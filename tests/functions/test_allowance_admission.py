@@ -71,8 +71,8 @@ class WatchedGate:
         self.calls += 1
         return await self.gate.admitted(counter)
 
-    async def unsettled(self, now: datetime) -> Sequence[Allowance]:
-        return await self.gate.unsettled(now)
+    async def unsettled(self, now: datetime, *, limit: int = 500) -> Sequence[Allowance]:
+        return await self.gate.unsettled(now, limit=limit)
 
     async def known(self, allowance_ids: Sequence[str]) -> Sequence[Allowance]:
         return await self.gate.known(allowance_ids)

@@ -11,6 +11,7 @@ import pytest
 
 from events.accounts import User
 from events.alerts import Holder, KeyExpiring, ThresholdCrossed
+from events.allowance import Allowance
 from events.budget import BudgetWindow, budget_id_of, increments
 from events.codec import Event, UndecodableEvent, decode
 from events.keys import KeyRegenerated, ModelBudget, event_id_of
@@ -24,7 +25,7 @@ from functions.gateway.announcing import Announcer
 from functions.gateway.errors import StoreUnavailable, Unstorable
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.limits import Defaults
-from functions.gateway.ports import BUDGET_ALERTS, Bus, Counters, Ledger
+from functions.gateway.ports import BUDGET_ALERTS, Bus, Counters, Gate, Ledger
 from functions.gateway.remembered_holders import RememberedHolders
 from functions.gateway.replaying import replayed
 from tests.builders import NOON, TODAY, allowance, budget, failure, key, key_created, key_updated, spend
@@ -95,13 +96,13 @@ class Fold:
         self._subscription = subscription
         self.folder = self.another()
 
-    def another(self, now: datetime = NOON) -> Folder:
+    def another(self, now: datetime = NOON, gate: Gate | None = None) -> Folder:
         """A folder on the same store, as another instance would have it."""
         return Folder(
             budgets=[budget()],
             ledger=self.ledger,
             counters=self.counters,
-            gate=self.stores.gate,
+            gate=gate or self.stores.gate,
             announcer=Announcer(
                 budgets=[budget()],
                 defaults=Defaults(thresholds=(50, 100)),
@@ -550,3 +551,82 @@ async def test_a_tick_forgets_what_can_not_matter_any_more(fold: Fold) -> None:
     assert (await gate.known([spent_of.allowance_id]), await gate.admitted(TODAY)) == ([], 0)
     assert {name async for name in fold.stores.counters.names()} == {TODAY}
     assert await fold.spent() == 4
+
+
+async def test_strangers_are_several_commits_and_one_that_no_store_takes_costs_few_more(fold: Fold) -> None:
+    events = [spend(f"e-{number}", cost=1, scopes=Scopes(key_hash=f"k-{number}")) for number in range(200)]
+    fold.ledger.chokes_on = "e-77"
+
+    outcomes = await fold_all(fold.folder, events)
+
+    assert [number for number, outcome in enumerate(outcomes) if outcome] == [77]
+    assert await fold.spent() == 199
+    assert 2 <= len(fold.ledger.commits) <= 20
+
+
+class BrokenGate:
+    """A real gate whose sweep waits, and then fails."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.take = gate.take
+        self.give_back = gate.give_back
+        self.admitted = gate.admitted
+        self.known = gate.known
+        self.amend = gate.amend
+        self.unsettled = gate.unsettled
+        self.sweeps = 0
+        self.may_sweep = asyncio.Event()
+
+    async def sweep(self, now: datetime, *, limit: int) -> int:
+        self.sweeps += 1
+        await self.may_sweep.wait()
+        raise StoreUnavailable("the store is down")
+
+
+@pytest.fixture
+def gate(fold: Fold) -> BrokenGate:
+    return BrokenGate(fold.stores.gate)
+
+
+def tick_number(number: int) -> Ticked:
+    return Ticked(event_id=f"tick-{number}", time=NOON)
+
+
+async def test_nobody_waits_for_the_housekeeping_of_a_tick(fold: Fold, gate: BrokenGate) -> None:
+    async with open_folder(fold.another(gate=gate)) as folder, asyncio.TaskGroup() as tasks:
+        ticking = tasks.create_task(folder.fold(tick_number(1)))
+        await folder.fold(spend("a", cost=nano_usd(5)))
+        await folder.fold(tick_number(2))
+        announced = await fold.alerts()
+        assert not ticking.done()
+        gate.may_sweep.set()
+
+    assert (announced, await fold.spent(), gate.sweeps) == ([50], nano_usd(5), 1)
+
+
+async def test_a_tick_whose_housekeeping_fails_announces_all_the_same(
+    fold: Fold, gate: BrokenGate, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fold.stores.ledger.commit([spend("a", cost=nano_usd(9.6))], {TODAY: nano_usd(9.6)})
+    gate.may_sweep.set()
+    async with open_folder(fold.another(gate=gate)) as folder:
+        await folder.fold(tick_number(1))
+        await folder.fold(tick_number(2))
+
+    assert (await fold.alerts(), gate.sweeps) == ([50, 80, 95], 2)
+    assert "sweeping allowances failed" in caplog.text
+
+
+async def test_a_late_spend_whose_allowances_can_not_be_looked_at_is_announced_and_comes_again(fold: Fold) -> None:
+    async def down(allowance_ids: Sequence[str]) -> Sequence[Allowance]:
+        raise StoreUnavailable("the store is down")
+
+    gate = BrokenGate(fold.stores.gate)
+    gate.known = down
+    late = spend("a", cost=nano_usd(5), allowance_ids=(MINE.allowance_id,))
+    now = NOON + timedelta(minutes=64)
+    async with open_folder(fold.another(now, gate=gate)) as folder:
+        outcomes = await fold_all(folder, [late, spend("b", cost=1, time=now)])
+
+    assert [type(outcome) for outcome in outcomes] == [StoreUnavailable, type(None)]
+    assert (await fold.alerts(), await fold.spent()) == ([50], nano_usd(5) + 1)

@@ -6,20 +6,23 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from events.codec import Event, encode
 from events.keys import KeyEvent, KeyRegenerated, event_id_of
 from events.money import NanoUsd
+from events.spend import Scopes
 from events.tick import Ticked
 from functions.adapters.embedded.stores import open_embedded
 from functions.adapters.stores import Stores
 from functions.gateway.folding import commit_new
 from functions.gateway.importing import in_order
+from functions.gateway.limits import Defaults
 from functions.ledger import export_to, import_from
 from functions.replay import compare
 from tests.builders import (
@@ -37,14 +40,17 @@ from tests.builders import (
 )
 from tests.e2e.stack import ROOT, clean_environment
 
-RED = "team:red:2026-11"
+KEY = key("a", key_alias="ci", max_budget=NanoUsd(10**9), budget_duration="1mo")
+OF_MINE = Scopes(key_hash=KEY.key_id)
+MINE = f"key:{KEY.key_id}:2026-11"
 
 
 @pytest.fixture
 async def full(tmp_path: Path) -> AsyncGenerator[Stores]:
     """A store in which things have happened: an alias has gone from one key to another, and one key was replaced."""
     async with open_embedded(tmp_path / "full") as stores:
-        spends = [spend(f"s-{number}", cost=number, allowance_ids=(f"{RED}|a",)) for number in range(450)]
+        mine: dict[str, Any] = {"scopes": OF_MINE, "allowance_ids": (f"{MINE}|a",)}
+        spends = [spend(f"s-{number}", cost=number, **mine) for number in range(450)]
         await commit_new([*spends[:300], failure("f", cost=7), failure("g")], stores.ledger, [budget()])
         await commit_new(spends[300:], stores.ledger, [budget()])
         for event in key_changes():
@@ -60,7 +66,7 @@ async def empty(tmp_path: Path) -> AsyncGenerator[Stores]:
 
 def key_changes() -> list[KeyEvent]:
     """A key `z` that had the alias of `a` before it, which is deleted, and one that is another now."""
-    z, a = key("z", key_alias="ci"), key("a", key_alias="ci")
+    z, a = key("z", key_alias="ci"), KEY
     made = key_created(key("m"))
     renewed = KeyRegenerated(
         event_id=event_id_of(made.after.key_id, 2),
@@ -85,8 +91,8 @@ async def exported(stores: Stores) -> bytes:
     return file.getvalue()
 
 
-async def imported(stores: Stores, lines: bytes) -> int:
-    return await import_from(BytesIO(lines), stores, [budget()])
+async def imported(stores: Stores, lines: bytes, now: datetime = NOON) -> int:
+    return await import_from(BytesIO(lines), stores, [budget()], Defaults(), now)
 
 
 def lines_of(events: Iterable[Event]) -> bytes:
@@ -131,9 +137,37 @@ async def test_what_was_spent_elsewhere_can_not_be_spent_again(full: Stores, emp
     for _ in range(2):
         await imported(empty, lines)
 
-    for counter in (TODAY, RED):
+    for counter in (TODAY, MINE):
         assert await empty.gate.admitted(counter) == (await empty.counters.read(counter)).spent > 0
     assert await empty.gate.unsettled(NOON + timedelta(days=40_000)) == []
+
+
+async def test_an_import_leaves_nothing_that_is_never_forgotten(full: Stores, empty: Stores) -> None:
+    await imported(empty, await exported(full))
+    names = [name async for name in empty.counters.names()]
+    forgotten = await empty.gate.sweep(datetime(2026, 12, 9, tzinfo=UTC), limit=100)
+
+    assert names == [TODAY, MINE]
+    assert forgotten == 4  # what was handed out in two windows, and their gates
+    assert [await empty.gate.admitted(counter) for counter in (TODAY, MINE)] == [0, 0]
+
+
+async def test_what_was_spent_of_a_budget_without_an_end_stays_handed_out(empty: Stores) -> None:
+    forever = replace(KEY, budget_duration=None)
+    counter = f"key:{KEY.key_id}:all"
+    spent = spend("a", cost=5, scopes=OF_MINE, allowance_ids=(f"{counter}|a",))
+
+    await imported(empty, lines_of([spent, key_created(forever)]))
+    await empty.gate.sweep(NOON + timedelta(days=4_000), limit=100)
+
+    assert await empty.gate.admitted(counter) == 5
+
+
+async def test_of_a_window_that_is_over_nothing_is_handed_out(full: Stores, empty: Stores) -> None:
+    await imported(empty, await exported(full), NOON + timedelta(days=60))
+
+    assert [await empty.gate.admitted(counter) for counter in (TODAY, MINE)] == [0, 0]
+    assert await compare(empty, [budget()], repair=False) == 0
 
 
 async def test_an_import_takes_nothing_from_what_is_handed_out(empty: Stores) -> None:

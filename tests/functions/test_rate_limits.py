@@ -82,7 +82,7 @@ class WatchedGate:
     async def sweep(self, now: datetime, *, limit: int) -> int:
         return await self.gate.sweep(now, limit=limit)
 
-    async def unsettled(self, now: datetime) -> Sequence[Allowance]:
+    async def unsettled(self, now: datetime, *, limit: int = 500) -> Sequence[Allowance]:
         raise AssertionError("nobody needs to know")
 
     async def known(self, allowance_ids: Sequence[str]) -> Sequence[Allowance]:

@@ -154,6 +154,7 @@ async def test_requests_are_listed_by_page_the_latest_first(gateway: Gateway) ->
     assert [row["metadata"]["event_id"] for row in (*first["data"], *second["data"])] == ["c", "d", "b", "a"]
     assert (first["total"], first["page"], first["page_size"], first["total_pages"]) == (4, 1, 3, 2)
     assert (await gateway.get("/spend/logs", page=99))["data"] == []
+    assert (await gateway.get("/spend/logs", page=2000))["data"] == []
 
 
 async def test_a_request_is_shown_with_litellms_names(gateway: Gateway) -> None:
@@ -540,6 +541,8 @@ async def test_a_year_may_be_asked_for(gateway: Gateway) -> None:
         ("/spend/logs", {"page": "-1"}, "page"),
         ("/spend/logs", {"page": "x"}, "page"),
         ("/spend/logs", {"page": 10**9}, "page"),
+        ("/spend/logs", {"page": 2001}, "page"),
+        ("/spend/logs", {"page": 101, "page_size": 1000}, "page"),
         ("/spend/logs", {"page_size": 1001}, "page_size"),
         ("/spend/logs", {"page_size": 0}, "page_size"),
         ("/spend/logs", {"status": "ok"}, "status"),

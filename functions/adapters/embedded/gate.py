@@ -40,10 +40,12 @@ class SqliteGate:
         """Say how much is handed out."""
         return await self._database.read(lambda connection: _admitted(connection, counter))
 
-    async def unsettled(self, now: datetime) -> Sequence[Allowance]:
+    async def unsettled(self, now: datetime, *, limit: int = 500) -> Sequence[Allowance]:
         """Give those that are late."""
-        query = f"SELECT {_FIELDS} FROM window_allowances WHERE returned IS NULL AND settled_by <= ?"  # noqa: S608
-        rows = await self._database.read(lambda connection: connection.execute(query, (_text(now),)).fetchall())
+        late = "returned IS NULL AND settled_by <= ? ORDER BY settled_by LIMIT ?"
+        query = f"SELECT {_FIELDS} FROM window_allowances WHERE {late}"  # noqa: S608 (our names)
+        asked = (_text(now), limit)
+        rows = await self._database.read(lambda connection: connection.execute(query, asked).fetchall())
         return [_allowance(row) for row in rows]
 
     async def known(self, allowance_ids: Sequence[str]) -> Sequence[Allowance]:
@@ -67,7 +69,7 @@ def _take(connection: sqlite3.Connection, asked: Allowance, limit: NanoUsd, gate
     granted = granted_of(asked.granted, total=admitted + asked.granted, limit=limit)
     if granted:
         expires_at = asked.expires_at and _text(asked.expires_at)
-        row = (asked.allowance_id, granted, _text(asked.settled_by), None, None, None, expires_at)
+        row = (asked.allowance_id, granted, _text(asked.settled_by), asked.returned, None, None, expires_at)
         connection.execute("INSERT INTO window_allowances VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         _admit(connection, asked.counter, granted, gate_expires_at)
     return Grant(granted, NanoUsd(admitted + granted))

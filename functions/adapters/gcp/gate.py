@@ -76,9 +76,9 @@ class FirestoreGate:
             snapshot = await self._gates.document(counter).get(retry=RETRY, timeout=CALL_S)
         return NanoUsd((snapshot.to_dict() or {}).get("admitted", 0))
 
-    async def unsettled(self, now: datetime) -> Sequence[Allowance]:
-        """Give those that are late."""
-        query = self._allowances.where(filter=FieldFilter("due", "<=", now))
+    async def unsettled(self, now: datetime, *, limit: int = 500) -> Sequence[Allowance]:
+        """Give those that are late, in the order of the index."""
+        query = self._allowances.where(filter=FieldFilter("due", "<=", now)).order_by("due").limit(limit)
         with store_failures():
             return [_allowance(snapshot) for snapshot in await query.get(retry=RETRY, timeout=CALL_S)]
 

@@ -81,9 +81,9 @@ class FirestoreKeys:
             await self._refuse(events, error)
 
     async def restore(self, before: Key | None, after: Key | None) -> None:
-        """Replace the document, and the aliases with it."""
+        """Replace the document, and the aliases with it: but one that another key has been restored with is its own."""
         batch = self._client.batch()
-        if before and before.key_alias:
+        if before and before.key_alias and not await self._is_of_another(before.key_alias, before):
             batch.delete(self._aliases.document(_alias_id(before.key_alias)))
         if after and after.key_alias:
             batch.set(self._aliases.document(_alias_id(after.key_alias)), {})
@@ -91,6 +91,12 @@ class FirestoreKeys:
             batch.set(self._keys.document(either.key_hash), _document(after) if after else {})
         with store_failures():
             await batch.commit(retry=RETRY, timeout=CALL_S)
+
+    async def _is_of_another(self, alias: str, key: Key) -> bool:
+        with store_failures():
+            query = self._keys.where(filter=FieldFilter("key_alias", "==", alias)).limit(2)
+            found = await query.get(retry=RETRY, timeout=CALL_S)
+        return any(snapshot.id != key.key_hash for snapshot in found)
 
     def _write(self, batch: AsyncWriteBatch, before: Key | None, after: Key | None) -> None:
         if before and (after is None or is_renewed(before, after)):
