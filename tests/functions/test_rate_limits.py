@@ -55,6 +55,7 @@ class WatchedGate:
     gate: Gate
     calls: int = 0
     is_down: bool = False
+    is_broken: bool = False
     loses: int = 0
     returns: asyncio.Event = field(default_factory=asyncio.Event)
     may_return: asyncio.Event = field(default_factory=asyncio.Event)
@@ -72,6 +73,8 @@ class WatchedGate:
 
     async def give_back(self, allowance_id: str, rest: NanoUsd) -> None:
         self._check()
+        if self.is_broken:
+            raise ValueError("the store has gone mad")
         self.returns.set()
         await self.may_return.wait()
         await self.gate.give_back(allowance_id, rest)
@@ -115,12 +118,21 @@ def parallel(limit: int) -> Rate:
 
 @dataclass
 class Fleet:
-    """One store, and instances on it. `passed_s` is the time of all of them."""
+    """One store, and instances on it. `passed_s` is the time of all of them, which passes where a request waits."""
 
     stores: Stores
     gate: WatchedGate
     passed_s: float = 0.0
     ids: "count[int]" = field(default_factory=count)
+    instances: list[RateAdmission] = field(default_factory=list[RateAdmission])
+
+    async def sleep(self, seconds: float) -> None:
+        until = self.passed_s + seconds
+        await asyncio.sleep(0.0005)
+        if self.passed_s < until:
+            self.passed_s = until
+            for one in self.instances:
+                one.tend_once()
 
     def now(self) -> datetime:
         return NOON + timedelta(seconds=self.passed_s)
@@ -135,11 +147,19 @@ class Fleet:
     async def mortal(self) -> AsyncGenerator[RateAdmission]:
         """An instance that gives nothing back at its end."""
         async with asyncio.TaskGroup() as tasks:
-            yield self.admission(tasks)
+            one = self.admission(tasks)
+            self.instances.append(one)
+            yield one
+            self.instances.remove(one)
 
     def admission(self, tasks: asyncio.TaskGroup) -> RateAdmission:
         return RateAdmission(
-            self.gate, tasks, now=self.now, clock=lambda: self.passed_s, new_id=lambda: str(next(self.ids))
+            self.gate,
+            tasks,
+            now=self.now,
+            clock=lambda: self.passed_s,
+            new_id=lambda: str(next(self.ids)),
+            sleep=self.sleep,
         )
 
     async def request(self, one: RateAdmission, *rates: Rate, tokens: int = 5, asked: Request = ASKED) -> None:
