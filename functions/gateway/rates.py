@@ -269,9 +269,8 @@ class Meter:
         return grant.admitted
 
     def _close_for_now(self) -> None:
-        now = self._clock()
-        self._closed_until = now + self._closed_s
-        longest = _LONGEST_CLOSED_IN_VAIN_S if now < self._vain_until else _LONGEST_CLOSED_S
+        self._closed_until = self._clock() + self._closed_s
+        longest = _LONGEST_CLOSED_S if self.may_open(self._each) else _LONGEST_CLOSED_IN_VAIN_S
         self._closed_s = min(2 * self._closed_s, longest)
 
     def _sizes(self) -> list[int]:
