@@ -96,16 +96,14 @@ class Meter:
         """How much is left of the limit."""
         return Standing(self.rate, max(0, self._remaining), self.window.ends_at)
 
-    @property
-    def is_closed(self) -> bool:
-        """Say whether nothing is left, as the gate said a moment ago."""
-        return not self.rate.limit or self._clock() < self._closed_until
+    def is_closed(self, amount: int) -> bool:
+        """Say whether so much is not left: requests of this instance have it, or the gate said so a moment ago."""
+        return not self._is_elsewhere(amount) or self._clock() < self._closed_until
 
     def may_open(self, amount: int) -> bool:
         """Say whether others may give back, within moments, what is lacking, so that it is worth to wait a little."""
-        is_elsewhere = self.rate.limit - self._share.in_use >= amount
-        is_known_to_be_used = self._clock() < self._vain_until
-        return is_elsewhere and not is_known_to_be_used and not self._is_past and self._patient < _WAITING_AT_ONCE
+        is_known_to_be_used = self._clock() < self._vain_until or self._is_past
+        return self._is_elsewhere(amount) and not is_known_to_be_used and self._patient < _WAITING_AT_ONCE
 
     def waited_in_vain(self) -> None:
         """Take note that nobody gave anything back: of a minute it is used, until the gate grants something."""
@@ -190,6 +188,10 @@ class Meter:
     @property
     def _remaining(self) -> int:
         return self._left + self._share.unspent
+
+    def _is_elsewhere(self, amount: int) -> bool:
+        """Say whether so much is beyond what requests of this instance hold or have used."""
+        return self.rate.limit - self._share.in_use >= amount
 
     @property
     def _is_scarce(self) -> bool:
@@ -281,7 +283,7 @@ class Meter:
             return places_sizes(self._waiting, self._share.taken, self._left)
         now = self._clock()
         is_lively = now - self._used_at <= self._idle_s  # else it would go back unused
-        ahead = _PACES_AHEAD * self.pace.ahead(now) if is_lively else 0
+        ahead = _PACES_AHEAD * (self.pace.ahead(now) or self._each) if is_lively else 0
         soon = round(self.pace.per_s(now) * _SOON_S) if is_lively else 0
         return [minute_size(self._waiting, self._each, ahead, soon, self._left)]
 
@@ -458,7 +460,7 @@ class RateAdmission:
         """Return once there is enough of everything, which it is until something else is awaited."""
         patient_until = self._clock() + self._patience_s
         while lacking := [(meter, amount) for meter, amount in asked if not meter.can_hold(amount)]:
-            if closed := [(meter, amount) for meter, amount in lacking if meter.is_closed]:
+            if closed := [(meter, amount) for meter, amount in lacking if meter.is_closed(amount)]:
                 await self._wait_or_refuse(asked, closed, patient_until)
                 continue
             for error in await asyncio.gather(*(meter.fetch(amount) for meter, amount in lacking)):

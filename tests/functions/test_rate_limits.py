@@ -279,7 +279,17 @@ async def test_what_is_refused_over_again_asks_the_gate_seldom(fleet: Fleet) -> 
             assert not await fleet.passes(one, rpm(1))
             fleet.passed_s += 0.01
 
-    assert fleet.gate.calls - asked < 20
+    assert fleet.gate.calls == asked, "it knows who has it all"
+
+
+async def test_what_others_have_used_up_is_asked_for_seldom(fleet: Fleet) -> None:
+    async with fleet.instance() as one, fleet.instance() as other:
+        await fleet.request(other, rpm(1))
+        for _ in range(1000):
+            assert not await fleet.passes(one, rpm(1))
+            fleet.passed_s += 0.01
+
+    assert fleet.gate.calls < 25
 
 
 async def test_what_an_instance_took_ahead_goes_back_when_it_is_idle(fleet: Fleet) -> None:
@@ -396,14 +406,12 @@ async def test_an_answer_waits_for_nothing_that_goes_back(fleet: Fleet) -> None:
     fleet.gate.may_return.clear()
 
     async with fleet.instance() as one:
-        await fleet.request(one, parallel(1))
-        fleet.passed_s += 1
-        one.tend_once()
-        await fleet.gate.returns.wait()
-        async with one.hold(ASKED, [parallel(2)]) as hold:
-            one.tend_once()
-            fleet.gate.may_return.set()
-        hold.release()
+        async with asyncio.timeout(1):
+            await fleet.request(one, tpm(1000), tokens=950)  # more than it held: others are told
+            await fleet.gate.returns.wait()
+        fleet.gate.may_return.set()
+
+    assert await fleet.admitted("tokens") == 950
 
 
 async def test_a_place_goes_back_within_a_second_of_idleness(fleet: Fleet) -> None:
@@ -433,9 +441,10 @@ async def test_one_client_that_asks_two_instances_in_turn_seldom_waits_for_its_p
 
 async def test_what_is_full_here_is_refused_without_a_wait(fleet: Fleet) -> None:
     async with fleet.instance() as one, one.hold(ASKED, [parallel(1)]):
+        asked = fleet.gate.calls
         assert not await fleet.passes(one, parallel(1))
 
-        assert fleet.passed_s == 0
+        assert (fleet.passed_s, fleet.gate.calls) == (0, asked)
 
 
 async def test_who_waited_in_vain_is_followed_by_some_who_do_not(fleet: Fleet) -> None:
@@ -804,7 +813,7 @@ async def test_an_answer_tells_of_the_limits_and_a_refusal_of_the_one_that_was_m
     assert answers[0].headers["x-ratelimit-api_key-limit-max_parallel_requests"] == "1"
     error = answers[2].json()["error"]
     assert (error["type"], error["code"]) == ("throttling_error", "rate_limit_exceeded")
-    assert answers[2].headers["retry-after"] == "60"
+    assert 55 <= int(answers[2].headers["retry-after"]) <= 60  # it waited for what the other might not have used
     assert answers[2].headers["reset_at"] == "2026-11-24 12:01:00 UTC"
 
 
