@@ -308,7 +308,7 @@ def minute_size(waiting: int, each: int, ahead: int, soon: int, left: int) -> in
 def places_sizes(waiting: int, taken: int, left: int) -> list[int]:
     """Say how many places to ask for, by allowance: where few are left of one each, as it goes back as a whole."""
     size = min(waiting + taken // _PLACES_AHEAD_PART, left // _AHEAD_PART)
-    return [size] if size > 1 else [1] * min(waiting, _ALLOWANCES_AT_ONCE)
+    return [size] if size > 1 else [1] * min(waiting, max(1, left), _ALLOWANCES_AT_ONCE)
 
 
 def is_scarce(left: int, limit: int, each: int) -> bool:
