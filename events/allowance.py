@@ -10,6 +10,7 @@ from events.window import Window
 KEPT = timedelta(days=7)  # for so long after all that can happen to an allowance it is remembered
 QUIET = timedelta(minutes=2)  # for so long no spend of an allowance is folded before its rest is given back
 _UNCAPPED = "-"
+_PLACES = "parallel:"  # begins the counters of requests at once
 _NAME = re.compile(r"[^/|]{1,1000}\|[^/|]{1,100}")
 
 
@@ -20,7 +21,7 @@ class Allowance:
     No request that spends from it is under way after `settled_by`. `returned` is the rest, once it was given back: by
     the instance, which is done with it, or where that doesn't happen as `reconciled` says; `None` before. `watched` is
     what was known to be spent, unchanged since `watched_since`, when reconciliation looked. From `expires_at` on it may
-    be forgotten, if its rest was given back.
+    be forgotten, if its rest was given back, or if it lapses.
     """
 
     allowance_id: str
@@ -35,6 +36,11 @@ class Allowance:
     def counter(self) -> str:
         """The counter whose budget it is a part of."""
         return counter_of(self.allowance_id)
+
+    @property
+    def lapses(self) -> bool:
+        """Say whether it expires with its window, so that nobody is owed its rest: it is never reconciled."""
+        return self.expires_at is not None and self.expires_at <= self.settled_by
 
     @property
     def admitted(self) -> NanoUsd:
@@ -87,13 +93,16 @@ def reconciled(allowance: Allowance, spent: NanoUsd, now: datetime) -> Allowance
 
     What nobody can spend any more goes back: `granted − spent`, once every request is over and no spend event has come
     for a while, counted from the first look, as a tick may overtake the events of a long outage. A spend that comes
-    later still is taken out again. It doesn't matter how the instance ended, or how often this is asked.
+    later still is taken out again. It doesn't matter how the instance ended, or how often this is asked. Places for
+    requests at once are not spent: they go back as soon as every request is over.
     """
     rest = NanoUsd(allowance.granted - spent)
     if allowance.returned is not None:
         return replace(allowance, returned=min(rest, allowance.returned))
-    if now < allowance.settled_by:
+    if now < allowance.settled_by or allowance.lapses:
         return allowance
+    if allowance.allowance_id.startswith(_PLACES):
+        return replace(allowance, returned=allowance.granted)
     if allowance.watched_since is None or allowance.watched != spent:
         return replace(allowance, watched=spent, watched_since=now)
     if now - allowance.watched_since < QUIET:

@@ -183,6 +183,7 @@ def _rate_admission(config: Config, stores: Stores, tasks: asyncio.TaskGroup) ->
         clock=_clock(),
         new_id=_new_id,
         longest_request_s=config.request_timeout_s + _RECORDED_WITHIN_S + Terms().patience_s,
+        random=random.random,
     )
 
 

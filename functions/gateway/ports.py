@@ -296,7 +296,7 @@ class Gate(Protocol):
         ...
 
     async def unsettled(self, now: datetime, *, limit: int = 500) -> Sequence[Allowance]:
-        """Give the allowances whose `settled_by` has passed and that were neither given back nor reconciled.
+        """Give the allowances past their `settled_by` that were neither given back nor reconciled, and don't lapse.
 
         No more than `limit`, those that are late for longest.
         """
@@ -314,9 +314,10 @@ class Gate(Protocol):
         ...
 
     async def sweep(self, now: datetime, *, limit: int) -> int:
-        """Forget allowances that have expired and were given back, with their counters, and gates that have none left.
+        """Forget allowances that have expired and were given back or lapse, and gates that have none left.
 
-        Forgets no more than `limit` of both, and says how many. Stopping midway, or doing it again, is harmless.
+        With them go the counters of their spend. Forgets no more than `limit` of both, and says how many. Stopping
+        midway, or doing it again, is harmless.
         """
         ...
 

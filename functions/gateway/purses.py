@@ -116,11 +116,15 @@ class Pace:
         self.requests = self.requests * fade + 1
         self.at = now
 
+    def per_s(self, now: float) -> float:
+        """Say how much a second is spent."""
+        return self.cost * math.exp((self.at - now) / _PACE_S) / _PACE_S
+
     def ahead(self, now: float) -> NanoUsd:
         """Say what is about to be spent: a second of it, or what some more requests like the last ones cost."""
         if not self.requests:
             return NOTHING
-        a_second = self.cost * math.exp((self.at - now) / _PACE_S) / _PACE_S * _SECONDS_AHEAD
+        a_second = self.per_s(now) * _SECONDS_AHEAD
         return NanoUsd(round(max(a_second, self.cost / self.requests * _REQUESTS_AHEAD)))
 
 

@@ -4,9 +4,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 _AHEAD_PART = 16  # of what is left: as much as is taken before anybody asks for it
+_FEW = 4  # requests: where no more would pass, one instance may take what is left of them all
 _REQUESTS_LEFT = 16  # where only so many more would pass, what is unused is missing elsewhere
 _PLACES_AHEAD_PART = 8  # of the places in use
 _ALLOWANCES_AT_ONCE = 8
+_SOON_S = 0.3  # less than a place is kept for
+_MOST_TRUST = 4
+_DISTRUST = -8
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,7 @@ class Rest:
 class Part(Protocol):
     """What one request holds of a share."""
 
-    def settle(self, amount: int) -> None:
+    def settle(self, amount: int, now: float) -> None:
         """Say how much it really was; the difference is free."""
         ...
 
@@ -36,6 +40,11 @@ class Share(Protocol):
     @property
     def unspent(self) -> int:
         """What no request holds or has used; under 0 where requests used more than they held."""
+        ...
+
+    @property
+    def in_use(self) -> int:
+        """How much of the limit requests of this instance hold or have used: no other instance can give that back."""
         ...
 
     def can_hold(self, amount: int, now: float) -> bool:
@@ -56,12 +65,40 @@ class Share(Protocol):
 
 
 @dataclass(slots=True)
+class Trust:
+    """Is a place that is free soon wanted here again? Then it is kept a while, else it goes back at once.
+
+    What is kept makes other instances wait, and so, where one client asks them in turn, is wanted late: then it takes
+    some requests that are wanted soon until anything is kept again.
+    """
+
+    left_at: float | None = None
+    points: int = 1
+
+    @property
+    def keeps(self) -> bool:
+        """Say whether to keep it."""
+        return self.points > 0
+
+    def left(self, now: float) -> None:
+        """Take note that a place is free."""
+        self.left_at = now
+
+    def wanted(self, now: float) -> None:
+        """Take note that a place is wanted."""
+        if self.left_at is not None:
+            is_soon = now - self.left_at <= _SOON_S
+            self.points = min(self.points + 1, _MOST_TRUST) if is_soon else _DISTRUST
+
+
+@dataclass(slots=True)
 class MinuteShare:
     """Requests or tokens of one minute. What was used stays used: it doesn't matter of which allowance."""
 
     granted: int = 0
     used: int = 0
     open: int = 0  # of what is used, what may yet be made exact
+    used_before: int = 0  # of allowances that went back
     used_at: float = 0.0
     allowances: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -74,6 +111,11 @@ class MinuteShare:
     def unspent(self) -> int:
         """What is free, or overdrawn."""
         return self.granted - self.used
+
+    @property
+    def in_use(self) -> int:
+        """What requests of this minute hold or have used."""
+        return self.used_before + self.used
 
     def can_hold(self, amount: int, now: float) -> bool:
         """Say whether so much is free."""
@@ -102,11 +144,9 @@ class MinuteShare:
             rests.append(self._taken_out())
         return rests
 
-    def take_out_all(self) -> list[Rest]:
-        """Take all out where the minute is over: nobody needs the rest any more."""
-        rests = [Rest(name, 0) for name in self.allowances]
+    def forget(self) -> None:
+        """Forget all allowances where the minute is over: nobody needs the rest any more."""
         self.allowances.clear()
-        return rests
 
     def _is_to_go(self, is_unused: bool) -> bool:
         last = next(reversed(self.allowances.values()))
@@ -117,6 +157,7 @@ class MinuteShare:
         rest = Rest(name, min(granted, self.unspent))
         self.granted -= granted
         self.used -= granted - rest.amount
+        self.used_before += granted - rest.amount
         return rest
 
 
@@ -128,11 +169,12 @@ class MinutePart:
     held: int
     is_open: bool = True
 
-    def settle(self, amount: int) -> None:
+    def settle(self, amount: int, now: float) -> None:
         """Make it exact."""
         if self.is_open:
             self.is_open = False
             self.share.open -= self.held
+            self.share.used_at = now
         self.share.used += amount - self.held
         self.held = amount
 
@@ -174,6 +216,11 @@ class ParallelShare:
         """How many places nobody has."""
         return self.granted - self.taken
 
+    @property
+    def in_use(self) -> int:
+        """How many places requests have."""
+        return self.taken
+
     def can_hold(self, amount: int, now: float) -> bool:
         """Say whether there is a place."""
         return self.granted > self.taken and self._usable(now) is not None
@@ -192,10 +239,11 @@ class ParallelShare:
         self.taken += 1
         return Place(self, places)
 
-    def leave(self, place: "Place") -> None:
+    def leave(self, place: "Place", now: float) -> None:
         """Take a place back."""
         if place in place.places.taken:
             place.places.taken.remove(place)
+            place.places.used_at = now
             self.taken -= 1
 
     def take_out(self, now: float, *, unused_since: float) -> list[Rest]:
@@ -241,31 +289,28 @@ class Place:
         self.places = other
         other.taken.add(self)
 
-    def settle(self, amount: int) -> None:
+    def settle(self, amount: int, now: float) -> None:
         """Leave it, where nothing is needed any more."""
         if not amount:
-            self._share.leave(self)
+            self._share.leave(self, now)
 
 
-def minute_size(waiting: int, ahead: int, left: int) -> int:
+def minute_size(waiting: int, each: int, ahead: int, soon: int, left: int) -> int:
     """Say how much of a minute to ask for: what those who wait need, and what will be needed next.
 
-    Of the latter little where little is left: in the end just what is needed, so that the limit is exact.
+    Of what may be needed (`ahead`) a sixteenth of what is left; of what is used up within seconds at the present pace
+    (`soon`) two thirds, or the last few requests: so that a small limit takes few round trips, too.
     """
-    return waiting + min(ahead, max(0, left - waiting) // _AHEAD_PART)
+    rest = max(0, left - waiting)
+    return waiting + max(min(ahead, rest // _AHEAD_PART), min(soon, max(rest * 2 // 3, min(rest, _FEW * each))))
 
 
 def places_sizes(waiting: int, taken: int, left: int) -> list[int]:
     """Say how many places to ask for, by allowance: where few are left of one each, as it goes back as a whole."""
     size = min(waiting + taken // _PLACES_AHEAD_PART, left // _AHEAD_PART)
-    return [size] if size > 1 else [1] * min(waiting, _ALLOWANCES_AT_ONCE)
+    return [size] if size > 1 else [1] * min(waiting, max(1, left), _ALLOWANCES_AT_ONCE)
 
 
 def is_scarce(left: int, limit: int, each: int) -> bool:
     """Say whether so little is left that others may need what lies unused here. `each` is what a request needs."""
     return left < max(limit // _AHEAD_PART, _REQUESTS_LEFT * each)
-
-
-def is_small(limit: int, each: int) -> bool:
-    """Say whether a limit lets so few requests pass that none of them may be refused for what lies unused here."""
-    return limit <= _REQUESTS_LEFT * each

@@ -287,6 +287,27 @@ async def test_a_gate_keeps_its_expiry_when_something_comes_back(backend: Backen
     assert (await left_of(backend, "a", "b"), await admitted(backend)) == (["b"], 10)
 
 
+async def test_what_lapses_with_its_window_is_never_late_and_swept_without_having_come_back(backend: Backend) -> None:
+    gate, end = backend.stores.gate, NOON + timedelta(minutes=3)
+    lapsing = allowance("a", settled_by=end, expires_at=end)
+    await gate.take(lapsing, limit=LIMIT, gate_expires_at=end)
+
+    assert await gate.unsettled(LATER) == []
+    assert await gate.sweep(end - timedelta(seconds=1), limit=10) == 0
+    assert await gate.sweep(end, limit=10) == 2
+    assert (await left_of(backend, "a"), await admitted(backend)) == ([], 0)
+
+
+async def test_what_lapses_may_come_back_before(backend: Backend) -> None:
+    gate, end = backend.stores.gate, NOON + timedelta(minutes=3)
+    await gate.take(allowance("a", settled_by=end, expires_at=end), limit=LIMIT, gate_expires_at=end)
+
+    await gate.give_back(allowance("a").allowance_id, NanoUsd(4))
+
+    assert await admitted(backend) == 6
+    assert await gate.sweep(end, limit=10) == 2
+
+
 async def test_a_sweep_forgets_no_more_than_it_may(backend: Backend) -> None:
     gate, names = backend.stores.gate, "abcde"
     for name in names:

@@ -13,7 +13,7 @@ from functions.gateway.limits import NO_DEFAULTS, Parties, limits_of
 from functions.gateway.ports import Rate, RateKind, Request
 from functions.gateway.rate_headers import Standing, duration, rate_headers, refusal
 from functions.gateway.rates import answer_tokens
-from functions.gateway.shares import MinuteShare, ParallelShare, Part, is_scarce, minute_size, places_sizes
+from functions.gateway.shares import MinuteShare, ParallelShare, Part, Trust, is_scarce, minute_size, places_sizes
 from tests.builders import NOON, chat_request, embedding_request, key
 
 END = NOON + timedelta(minutes=1)
@@ -54,7 +54,7 @@ class Moved:
             self.held.append((self.share.hold(amount, 0), amount))
         elif move == "settle" and self.held:
             part, held = self.held.pop(0)
-            part.settle(min(amount, held))
+            part.settle(min(amount, held), 0)
             self.used += min(amount, held)
         elif move == "take_out":
             self.admitted -= sum(rest.amount for rest in self.share.take_out(0, unused_since=0))
@@ -85,9 +85,9 @@ def test_what_requests_may_yet_leave_keeps_an_allowance_to_go_back_with() -> Non
     share.put("a", 20, FOREVER, 0)
     first, second = share.hold(10, 0), share.hold(10, 0)
 
-    first.settle(2)
+    first.settle(2, 0)
     assert share.take_out(1, unused_since=1) == []
-    second.settle(3)
+    second.settle(3, 0)
     assert [rest.amount for rest in share.take_out(1, unused_since=1)] == [15]
 
 
@@ -97,8 +97,8 @@ def test_a_place_is_free_again_once() -> None:
     place = share.hold(1, 0)
 
     assert not share.can_hold(1, 0)
-    place.settle(0)
-    place.settle(0)
+    place.settle(0, 0)
+    place.settle(0, 0)
     assert (share.taken, share.unspent) == (0, 1)
 
 
@@ -116,7 +116,7 @@ def test_a_place_of_an_allowance_that_is_over_goes_back_when_its_request_is_over
     place = share.hold(1, 0)
 
     assert share.take_out(11, unused_since=11) == []
-    place.settle(0)
+    place.settle(0, 0)
     assert [rest.allowance_id for rest in share.take_out(11, unused_since=0)] == ["a"]
 
 
@@ -128,20 +128,75 @@ def test_a_request_moves_from_an_allowance_that_is_over_to_one_that_is_not() -> 
 
     assert [(rest.allowance_id, rest.amount) for rest in share.take_out(10, unused_since=0)] == [("old", 8)]
     assert not share.can_hold(1, 10)
-    place.settle(0)
+    place.settle(0, 0)
     assert share.can_hold(1, 10)
 
 
+def test_a_place_that_was_left_is_idle_from_then_on() -> None:
+    share = ParallelShare()
+    share.put("a", 1, FOREVER, 0)
+    share.hold(1, 0).settle(0, 10)
+
+    assert share.take_out(10.4, unused_since=9.9) == []
+    assert [rest.allowance_id for rest in share.take_out(10.5, unused_since=10)] == ["a"]
+
+
+@given(_MOVES)
+def test_what_is_in_use_here_is_what_requests_hold_or_used_wherever_it_went(moves: list[tuple[str, int]]) -> None:
+    moved = Moved()
+    for number, (move, amount) in enumerate(moves):
+        moved.move(move, amount, str(number))
+        assert moved.share.in_use == moved.used + sum(held for _, held in moved.held)
+
+
+def test_a_place_is_kept_while_it_is_wanted_soon() -> None:
+    trust = Trust()
+    for now in (0.0, 5.0, 5.3):
+        trust.left(now)
+        trust.wanted(now + 0.2)
+
+    assert trust.keeps
+
+
+def test_a_place_that_was_wanted_late_is_kept_again_after_it_was_wanted_soon_for_a_while() -> None:
+    trust = Trust()
+    trust.left(0)
+    trust.wanted(1)
+    kept: list[bool] = []
+    for now in range(1, 11):
+        trust.left(now)
+        kept.append(trust.keeps)
+        trust.wanted(now + 0.1)
+
+    assert kept == [False] * 9 + [True]
+
+
 @given(st.integers(1, 100), st.integers(0, 10_000), st.integers(-10, 15))
-def test_where_little_is_left_just_what_is_needed_is_asked_for(waiting: int, ahead: int, left: int) -> None:
-    assert minute_size(waiting, ahead, left) == waiting
-    assert set(places_sizes(waiting, 0, left)) == {1}
+def test_where_few_places_are_left_each_goes_back_for_itself(waiting: int, taken: int, left: int) -> None:
+    assert set(places_sizes(waiting, taken, left)) == {1}
 
 
-@given(st.integers(1, 100), st.integers(0, 10_000), st.integers(16, 10_000))
-def test_what_is_taken_ahead_is_a_small_part_of_what_is_left(waiting: int, ahead: int, left: int) -> None:
-    assert waiting <= minute_size(waiting, ahead, left) <= waiting + left // 16
-    assert max(places_sizes(waiting, ahead, left)) <= left // 16
+@given(st.integers(1, 100), st.integers(0, 10_000), st.integers(0, 10_000), st.integers(-10, 10_000))
+def test_what_is_taken_ahead_is_a_part_of_what_is_left(waiting: int, ahead: int, soon: int, left: int) -> None:
+    size, rest = minute_size(waiting, 1, ahead, soon, left), max(0, left - waiting)
+
+    assert waiting <= size <= waiting + max(rest // 16, rest * 2 // 3, min(rest, 4))
+    assert minute_size(waiting, 1, ahead, 0, left) <= waiting + rest // 16
+    assert size - waiting <= max(ahead, soon)
+
+
+def test_one_instance_that_has_all_requests_takes_a_small_limit_in_few_parts() -> None:
+    left, calls = 60, 0
+    while left > 0:
+        left -= minute_size(1, 1, 128, 60, left)
+        calls += 1
+
+    assert calls <= 5
+
+
+@given(st.integers(16, 10_000), st.integers(1, 100), st.integers(0, 10_000))
+def test_places_ahead_are_a_small_part_of_what_is_left(left: int, waiting: int, taken: int) -> None:
+    assert max(places_sizes(waiting, taken, left)) <= left // 16
 
 
 def test_little_is_left_where_few_requests_would_pass() -> None:

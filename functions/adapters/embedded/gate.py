@@ -18,6 +18,12 @@ CREATE TABLE IF NOT EXISTS window_allowances (
 CREATE INDEX IF NOT EXISTS expiring_gates ON window_gates (expires_at);
 CREATE INDEX IF NOT EXISTS due_allowances ON window_allowances (settled_by) WHERE returned IS NULL;
 CREATE INDEX IF NOT EXISTS expiring_allowances ON window_allowances (expires_at) WHERE returned IS NOT NULL;
+CREATE INDEX IF NOT EXISTS lapsing_allowances ON window_allowances (expires_at) WHERE expires_at <= settled_by;
+"""
+_LATE = "returned IS NULL AND settled_by <= ? AND (expires_at IS NULL OR expires_at > settled_by)"
+_EXPIRED = """
+SELECT allowance_id FROM window_allowances WHERE returned IS NOT NULL AND expires_at <= :now
+UNION SELECT allowance_id FROM window_allowances WHERE expires_at <= settled_by AND expires_at <= :now LIMIT :limit
 """
 _FIELDS = "allowance_id, granted, settled_by, returned, watched, watched_since, expires_at"
 
@@ -42,8 +48,7 @@ class SqliteGate:
 
     async def unsettled(self, now: datetime, *, limit: int = 500) -> Sequence[Allowance]:
         """Give those that are late."""
-        late = "returned IS NULL AND settled_by <= ? ORDER BY settled_by LIMIT ?"
-        query = f"SELECT {_FIELDS} FROM window_allowances WHERE {late}"  # noqa: S608 (our names)
+        query = f"SELECT {_FIELDS} FROM window_allowances WHERE {_LATE} ORDER BY settled_by LIMIT ?"  # noqa: S608
         asked = (_text(now), limit)
         rows = await self._database.read(lambda connection: connection.execute(query, asked).fetchall())
         return [_allowance(row) for row in rows]
@@ -102,8 +107,7 @@ def _admit(connection: sqlite3.Connection, counter: str, by: int, expires_at: da
 
 
 def _sweep(connection: sqlite3.Connection, now: str, limit: int) -> int:
-    expired = "SELECT allowance_id FROM window_allowances WHERE returned IS NOT NULL AND expires_at <= ? LIMIT ?"
-    names = connection.execute(expired, (now, limit)).fetchall()
+    names = connection.execute(_EXPIRED, {"now": now, "limit": limit}).fetchall()
     connection.executemany("DELETE FROM window_allowances WHERE allowance_id = ?", names)
     connection.executemany("DELETE FROM counters WHERE counter = ?", names)
     over = (

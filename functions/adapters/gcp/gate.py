@@ -3,8 +3,10 @@
 `gates/{counter}` holds `{admitted, expires_at}` and is only ever incremented: it is the hot one.
 `allowances/{allowance_id}` holds `{granted, settled_by, returned, watched, watched_since, expires_at}`, and `due`,
 which is `settled_by` until its rest is given back, and `swept_from`, which is `expires_at` from then on: one index each
-finds those that are late, and those to forget. Each write to one depends on what it was before, so that a commit that
-is repeated, or comes second, fails and changes no `admitted`.
+finds those that are late, and those to forget. One that lapses with its window has no `due`, and its `swept_from` from
+the first. So TTL policies on `allowances.swept_from` and on `gates.expires_at` would forget what `sweep` forgets.
+Each write to an allowance depends on what it was before, so that a commit that is repeated, or comes second, fails and
+changes no `admitted`.
 """
 
 # Google's libraries leave parts of their types open.
@@ -103,7 +105,8 @@ class FirestoreGate:
         with store_failures():
             found: list[Any] = await expired.get(retry=RETRY, timeout=CALL_S)
         allowances = [snapshot.reference for snapshot in found]
-        await self._delete([*allowances, *(self._counters.document(snapshot.id) for snapshot in found)])
+        counted = [snapshot.id for snapshot in found if not _allowance(snapshot).lapses]
+        await self._delete([*allowances, *(self._counters.document(name) for name in counted)])
         gates = await self._gates_over(now, limit - len(allowances)) if len(allowances) < limit else []
         await self._delete(gates)
         return len(allowances) + len(gates)
@@ -191,8 +194,8 @@ def _document(allowance: Allowance) -> dict[str, Any]:
         "watched": allowance.watched,
         "watched_since": allowance.watched_since,
         "expires_at": allowance.expires_at,
-        "due": allowance.settled_by if allowance.returned is None else None,
-        "swept_from": None if allowance.returned is None else allowance.expires_at,
+        "due": allowance.settled_by if allowance.returned is None and not allowance.lapses else None,
+        "swept_from": None if allowance.returned is None and not allowance.lapses else allowance.expires_at,
     }
 
 
