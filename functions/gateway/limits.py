@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from events.accounts import Team, User
+from events.accounts import User
 from events.budget import Budget, budget_id_of
 from events.keys import Key, ModelLimit
 from events.money import NanoUsd
 from functions.gateway.access import covers
-from functions.gateway.ports import Limits, Rate, RateKind
+from functions.gateway.ports import Limits, Parties, Rate, RateKind
 
 _OF_THE_CALENDAR = ("1h", "1d", "1w", "1mo")  # other windows are counted from when somebody was made
 
@@ -29,18 +29,7 @@ class Defaults:
     end_user_budget_duration: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parties:
-    """Everybody whom a request is counted for. `end_user` is whom it names itself."""
-
-    key: Key | None = None
-    user: User | None = None
-    team: Team | None = None
-    end_user: str | None = None
-
-
 NO_DEFAULTS = Defaults()
-NOBODY = Parties()
 
 
 class _Limited(Protocol):
@@ -72,7 +61,7 @@ def limits_of(parties: Parties, alias: str, defaults: Defaults) -> Limits:
     if parties.key is not None:
         budgets.extend(_model_budgets(parties.key, alias, defaults.thresholds))
         rates.extend(_model_rates(parties.key, alias))
-    return Limits(budgets=tuple(budgets), rates=tuple(rates))
+    return Limits(budgets=tuple(budgets), rates=tuple(rates), parties=parties)
 
 
 def _holders(parties: Parties, defaults: Defaults) -> Iterator[tuple[str, _Limited]]:

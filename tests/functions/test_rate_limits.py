@@ -623,7 +623,7 @@ async def whole(fleet: Fleet, max_budget: float) -> AsyncGenerator[WholeAdmissio
             exceeded_status=429,
             terms=Terms(patience_s=0.05),
         )
-        yield WholeAdmission(fleet.admission(tasks), budgets)
+        yield WholeAdmission(fleet.admission(tasks), budgets, lambda error, parties: None)
 
 
 async def test_what_the_budget_refuses_uses_no_rate_up(fleet: Fleet) -> None:
