@@ -32,7 +32,7 @@ class Open:
     @property
     def free(self) -> NanoUsd:
         """What further requests can have set aside; under 0 where one has cost more than its worst case."""
-        return NanoUsd(self.rest - self.held)
+        return NanoUsd(self.granted - self.spent - self.held)
 
     @property
     def rest(self) -> NanoUsd:
