@@ -12,6 +12,7 @@ from events.money import NanoUsd
 from functions.gateway.access import covers
 from functions.gateway.ports import Limits, Parties, Rate, RateKind
 
+_MOST_REMEMBERED = 5_000
 _OF_THE_CALENDAR = ("1h", "1d", "1w", "1mo")  # other windows are counted from when somebody was made
 
 
@@ -62,6 +63,31 @@ def limits_of(parties: Parties, alias: str, defaults: Defaults) -> Limits:
         budgets.extend(_model_budgets(parties.key, alias, defaults.thresholds))
         rates.extend(_model_rates(parties.key, alias))
     return Limits(budgets=tuple(budgets), rates=tuple(rates), parties=parties)
+
+
+class RememberedLimits:
+    """`limits_of`, worked out once for as long as the same records of a key, its user and its team are at hand."""
+
+    def __init__(self, defaults: Defaults) -> None:
+        self._defaults = defaults
+        self._known: dict[tuple[str, str, str | None], Limits] = {}
+
+    def of(self, parties: Parties, alias: str) -> Limits:
+        """Say what a request for an alias is held to."""
+        if parties.key is None:
+            return limits_of(parties, alias, self._defaults)
+        name = (parties.key.key_id, alias, parties.end_user)
+        known = self._known.get(name)
+        if known is None or not _are_same(known.parties, parties):
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            known = self._known[name] = limits_of(parties, alias, self._defaults)
+        return known
+
+
+def _are_same(one: Parties, other: Parties) -> bool:
+    """Say whether these are the very same records: comparing what they say would take longer than it saves."""
+    return one.key is other.key and one.user is other.user and one.team is other.team
 
 
 def _holders(parties: Parties, defaults: Defaults) -> Iterator[tuple[str, _Limited]]:

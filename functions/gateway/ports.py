@@ -634,7 +634,7 @@ class Limits:
 
     budgets: tuple[Budget, ...] = ()
     rates: tuple[Rate, ...] = ()
-    parties: Parties = NOBODY
+    parties: Parties = field(default=NOBODY, compare=False)
 
 
 NO_LIMITS = Limits()

@@ -24,7 +24,7 @@ _MOST_THINKING = 16_384  # where no budget says how much
 _MOST_SEARCHES = 10
 _LEAST_TOKENS = 16  # an answer of fewer is not worth its input
 _ENOUGH_TOKENS = 4_096  # for most answers: unless what is not spent pays for fewer, none is made shorter, nor held for
-_FAIR_PART = 8  # of what is left: as much as one request without a limit may take up
+_FAIR_PART = 32  # of what is left: as much as one request without a limit may take up
 _NANO_PER_TOKEN = 1_000  # USD per 1M tokens × 1000 = nano-USD per token
 # What has a model read more than the request says: searches, tools of other servers, what is cached already.
 _BEYOND = frozenset({"web_search_options", "mcp_servers", "container", "cachedContent", "cached_content"})

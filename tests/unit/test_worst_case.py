@@ -156,8 +156,8 @@ def test_without_a_limit_an_answer_holds_a_fair_share_of_what_is_left(left: Nano
     tokens = found.fair_tokens(left)
 
     assert 4096 <= tokens <= 50_000
-    assert tokens == 4096 or found.cost(tokens) * 8 <= left
-    assert tokens == 50_000 or found.cost(tokens + 1) * 8 > left
+    assert tokens == 4096 or found.cost(tokens) * 32 <= left
+    assert tokens == 50_000 or found.cost(tokens + 1) * 32 > left
 
 
 @given(left=st.integers(0, 10**10).map(NanoUsd), asked=st.integers(1, 60_000))
