@@ -16,6 +16,7 @@ from events.window import ENDLESS, Window, window_at
 
 _LONGEST_NAME = 100  # with a key's hash and a window's name it is an event's id
 _SHORTEST_PROJECTED = timedelta(hours=1)
+_ALL = 100  # percent
 _TOO_EARLY = 10  # what a tenth of a window says of the rest is chance
 
 
@@ -156,33 +157,43 @@ def due_alerts(budget: Budget, window: Window, state: BudgetWindow, now: datetim
     ]
 
 
-def is_reached(percent: int, spent: NanoUsd, max_budget: NanoUsd) -> bool:
-    """Say whether so much of a budget is spent. All of it is once less than a hundredth is left.
-
-    A budget that isn't passed ends before its last cent: what is left pays for no request.
-    """
-    enough = 99 if percent == 100 else percent
-    return spent * 100 >= max_budget * enough > 0
-
-
 def due_thresholds(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[ThresholdCrossed]:
     """Decide which thresholds are reached and unannounced. A budget of nothing has no part to reach."""
     if budget.max_budget is None:
         return []
     return [
-        ThresholdCrossed(
-            event_id=f"{budget.counter(window)}:{percent}",
-            time=now,
-            budget_id=budget.budget_id,
-            window=window.key,
-            window_ends_at=_end(window),
-            percent=percent,
-            spent=state.spent,
-            max_budget=budget.max_budget,
-        )
+        _threshold_crossed(budget, window, state, now, percent, budget.max_budget)
         for percent in sorted(set(budget.thresholds) - state.crossed)
-        if is_reached(percent, state.spent, budget.max_budget)
+        if state.spent * 100 >= budget.max_budget * percent > 0
     ]
+
+
+def due_refusal(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> ThresholdCrossed | None:
+    """Decide whether it is to be told that a budget refuses: as its threshold of 100 %, which it may never reach.
+
+    A budget that is never passed ends before its last cent: what is left pays for no request. What it refuses with less
+    than half of it spent is a request too large for it, and of a budget without thresholds nobody wants to hear.
+    """
+    if not budget.max_budget or not budget.thresholds or _ALL in state.crossed:
+        return None
+    if state.spent * 2 < budget.max_budget:
+        return None
+    return _threshold_crossed(budget, window, state, now, _ALL, budget.max_budget)
+
+
+def _threshold_crossed(
+    budget: Budget, window: Window, state: BudgetWindow, now: datetime, percent: int, max_budget: NanoUsd
+) -> ThresholdCrossed:
+    return ThresholdCrossed(
+        event_id=f"{budget.counter(window)}:{percent}",
+        time=now,
+        budget_id=budget.budget_id,
+        window=window.key,
+        window_ends_at=_end(window),
+        percent=percent,
+        spent=state.spent,
+        max_budget=max_budget,
+    )
 
 
 def due_soft_budget(budget: Budget, window: Window, state: BudgetWindow, now: datetime) -> list[SoftBudgetCrossed]:

@@ -30,6 +30,7 @@ from functions.gateway.announcing import Announcer
 from functions.gateway.catalog import Catalog, parse_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
 from functions.gateway.errors import StoreUnavailable
+from functions.gateway.exceeding import ExceededAlerts
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.health import Fleet
 from functions.gateway.hints import Hints
@@ -170,9 +171,12 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
 
 
 def _open_admission(config: Config, stores: Stores) -> AbstractAsyncContextManager[WholeAdmission]:
-    return open_admission(
-        lambda tasks: WholeAdmission(_rate_admission(config, stores, tasks), _budget_admission(config, stores, tasks))
-    )
+    def make(tasks: asyncio.TaskGroup) -> WholeAdmission:
+        exceeded = ExceededAlerts(stores.counters, stores.bus, tasks, now=_now)
+        rates, budgets = _rate_admission(config, stores, tasks), _budget_admission(config, stores, tasks)
+        return WholeAdmission(rates, budgets, exceeded.notice)
+
+    return open_admission(make)
 
 
 def _rate_admission(config: Config, stores: Stores, tasks: asyncio.TaskGroup) -> RateAdmission:

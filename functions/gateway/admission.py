@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from events.money import NanoUsd
 from functions.gateway.allowances import AllowanceAdmission, AllowanceHold
-from functions.gateway.errors import GatewayError
-from functions.gateway.ports import NO_LIMITS, Deployment, Limits, Request
+from functions.gateway.errors import BudgetExceeded, GatewayError
+from functions.gateway.ports import NO_LIMITS, Deployment, Limits, Parties, Request
 from functions.gateway.rates import RateAdmission, RateHold
 
 
@@ -32,11 +32,17 @@ class WholeHold:
 
 
 class WholeAdmission:
-    """`Admission` by rate limits and budgets. Made by `open_admission`."""
+    """`Admission` by rate limits and budgets. Made by `open_admission`.
 
-    def __init__(self, rates: RateAdmission, budgets: AllowanceAdmission) -> None:
+    `on_exceeded` is told of every request that a spent budget refuses, and whose it was; it returns at once.
+    """
+
+    def __init__(
+        self, rates: RateAdmission, budgets: AllowanceAdmission, on_exceeded: Callable[[BudgetExceeded, Parties], None]
+    ) -> None:
         self._rates = rates
         self._budgets = budgets
+        self._on_exceeded = on_exceeded
 
     @asynccontextmanager
     async def hold(
@@ -52,6 +58,8 @@ class WholeAdmission:
             except BaseException as error:
                 rates.withdraw()
                 _tell(error, rates)
+                if isinstance(error, BudgetExceeded):
+                    self._on_exceeded(error, limits.parties)
                 raise
             try:
                 yield WholeHold(rates, budgets)

@@ -124,6 +124,8 @@ def _threshold_message(alert: ThresholdCrossed) -> str:
     spent = f"{_dollars(alert.spent)} of {_dollars(alert.max_budget)} is spent"
     if alert.percent >= 100:
         until = _minute(alert.window_ends_at) if alert.window_ends_at else "it is raised"
+        if alert.spent < alert.max_budget:
+            return f"Budget crossed: of {_budget(alert)} {spent}. Requests that need more are refused until {until}."
         return f"Budget crossed: {reached}, {spent}. Requests are refused until {until}."
     return f"Budget alert: {reached}, {spent}.{_next_window(alert)}"
 
@@ -155,7 +157,9 @@ def _plain(name: str | None) -> str:
 
 
 def _dollars(amount: NanoUsd) -> str:
-    return f"${usd(amount):.2f}"
+    """Write an amount to the cent; less than a dollar, to the hundredth of a cent."""
+    whole, part = f"{usd(amount):.{2 if usd(amount) >= 1 else 4}f}".split(".")
+    return f"${whole}.{part.rstrip('0'):0<2}"
 
 
 def _minute(time: datetime) -> str:

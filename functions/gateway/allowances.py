@@ -195,9 +195,10 @@ class Pool:
         allowance.settle(held, cost, now)
         if is_spent:
             self._pace.spent(cost, now)
-        if allowance.free < 0 and not allowance.holds:  # it cost more than its worst case: others must know at once
+        if not allowance.holds and allowance.free < 0:  # it cost more than its worst case: others must know at once
             self._tasks.create_task(self.give_back(idle_s=self._terms.idle_s))
-        self._serve()
+        if self._waiting:
+            self._serve()
 
     async def give_back(self, *, idle_s: float, too_small_for: NanoUsd = NOTHING) -> None:
         """Give the gate what isn't needed, or is overdrawn. What it doesn't take is given again later. Never fails."""
@@ -428,14 +429,15 @@ class AllowanceAdmission:
 
         Raises `BudgetExceeded`, `BudgetReserved`, or `StoreUnavailable` where that can't be known.
         """
-        budgets = (self._budget, *limits.budgets)
-        pools = [self._pool(budget) for budget in budgets if budget.max_budget is not None]
         now = self._now()
+        budgets = (self._budget, *limits.budgets)
+        pools = [self._pool(budget, now) for budget in budgets if budget.max_budget is not None]
         uncapped_ids = [uncapped(b.counter(b.window(now))) for b in limits.budgets if b.max_budget is None]
-        hold = AllowanceHold((), NOTHING, None, uncapped_ids)
         if pools:
             worst = worst_case(request, chain, times=self._attempts_at_once)
             hold = await self._held(pools, worst, uncapped_ids)
+        else:
+            hold = AllowanceHold((), NOTHING, None, uncapped_ids)
         try:
             yield hold
         finally:
@@ -464,8 +466,7 @@ class AllowanceAdmission:
             async with asyncio.timeout(_CLOSE_WITHIN_S):
                 await asyncio.gather(*(pool.give_back(idle_s=0) for pool in self._pools.values()))
 
-    def _pool(self, budget: Budget) -> Pool:
-        now = self._now()
+    def _pool(self, budget: Budget, now: datetime) -> Pool:
         known = self._current.get(budget.budget_id)
         if known is not None and known.budget == budget and known.window.starts_at <= now < known.window.ends_at:
             return known

@@ -254,6 +254,7 @@ class BudgetExceeded(GatewayError):
             f"Budget has been exceeded! {_whose(budget)}: Current cost: {usd(spent)}, Max budget: "
             f"{usd(max_budget)} (USD).{left} {opens} raise max_budget{' or wait' if until else ''}.",
         )
+        self.budget, self.window, self.spent = budget, window, spent
         self.status = status
         self.headers = {"x-should-retry": "false"}
         if until:

@@ -10,7 +10,8 @@ from events.budget import Budget, budget_id_of, is_counted
 from events.keys import Key
 from events.spend import Scopes
 from events.window import Window
-from functions.gateway.limits import Defaults, Parties, limits_of
+from functions.gateway.limits import Defaults, limits_of
+from functions.gateway.ports import Parties
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from events.accounts import Team, User
+from events.accounts import User
 from events.budget import Budget, budget_id_of
 from events.keys import Key, ModelLimit
 from events.money import NanoUsd
 from functions.gateway.access import covers
-from functions.gateway.ports import Limits, Rate, RateKind
+from functions.gateway.ports import Limits, Parties, Rate, RateKind
 
+_MOST_REMEMBERED = 5_000
 _OF_THE_CALENDAR = ("1h", "1d", "1w", "1mo")  # other windows are counted from when somebody was made
 
 
@@ -29,18 +30,7 @@ class Defaults:
     end_user_budget_duration: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parties:
-    """Everybody whom a request is counted for. `end_user` is whom it names itself."""
-
-    key: Key | None = None
-    user: User | None = None
-    team: Team | None = None
-    end_user: str | None = None
-
-
 NO_DEFAULTS = Defaults()
-NOBODY = Parties()
 
 
 class _Limited(Protocol):
@@ -71,7 +61,32 @@ def limits_of(parties: Parties, alias: str, defaults: Defaults) -> Limits:
     if parties.key is not None:
         budgets.extend(_model_budgets(parties.key, alias, defaults.thresholds))
         rates.extend(_model_rates(parties.key, alias))
-    return Limits(budgets=tuple(budgets), rates=tuple(rates))
+    return Limits(budgets=tuple(budgets), rates=tuple(rates), parties=parties)
+
+
+class RememberedLimits:
+    """`limits_of`, worked out once for as long as the same records of a key, its user and its team are at hand."""
+
+    def __init__(self, defaults: Defaults) -> None:
+        self._defaults = defaults
+        self._known: dict[tuple[str, str, str | None], Limits] = {}
+
+    def of(self, parties: Parties, alias: str) -> Limits:
+        """Say what a request for an alias is held to."""
+        if parties.key is None:
+            return limits_of(parties, alias, self._defaults)
+        name = (parties.key.key_id, alias, parties.end_user)
+        known = self._known.get(name)
+        if known is None or not _are_same(known.parties, parties):
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            known = self._known[name] = limits_of(parties, alias, self._defaults)
+        return known
+
+
+def _are_same(one: Parties, other: Parties) -> bool:
+    """Say whether these are the very same records: comparing what they say would take longer than it saves."""
+    return one.key is other.key and one.user is other.user and one.team is other.team
 
 
 def _holders(parties: Parties, defaults: Defaults) -> Iterator[tuple[str, _Limited]]:

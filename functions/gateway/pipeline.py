@@ -24,7 +24,7 @@ from functions.gateway.errors import (
 )
 from functions.gateway.headers import answer_headers, key_headers
 from functions.gateway.health import Fleet
-from functions.gateway.limits import limits_of
+from functions.gateway.limits import RememberedLimits
 from functions.gateway.ports import (
     SPEND_EVENTS,
     Admission,
@@ -91,6 +91,7 @@ class Completions:
         notice_request: Callable[[], None] = _unnoticed,
     ) -> None:
         self._config = config
+        self._limits_of = RememberedLimits(config.defaults)
         self._upstreams = upstreams
         self._embedders = embedders
         self._fleet = fleet
@@ -176,7 +177,7 @@ class Completions:
         return run, chain, plan
 
     def _limits(self, request: Request, caller: Caller) -> Limits:
-        return limits_of(caller.parties, request.alias, self._config.defaults)
+        return self._limits_of.of(caller.parties, request.alias)
 
     async def _served(self, run: Run, plan: Plan, hold: Hold, asking: Asking[T]) -> Served[T]:
         """Have somebody of the chain answer; what it cost that nobody did is reported."""

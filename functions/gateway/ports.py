@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol
 
-from events.accounts import Account, AccountEvent, AccountKind
+from events.accounts import Account, AccountEvent, AccountKind, Team, User
 from events.activity import Completion, Dimension, Slot, Status, Sums
 from events.alerts import Alert, Mark
 from events.allowance import Allowance
@@ -631,11 +631,25 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parties:
+    """Everybody whom a request is counted for. `end_user` is whom it names itself."""
+
+    key: Key | None = None
+    user: User | None = None
+    team: Team | None = None
+    end_user: str | None = None
+
+
+NOBODY = Parties()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """All that holds for one request, beside the global budget; the widest come first."""
+    """All that holds for one request, beside the global budget; the widest come first. `parties` are whose it is."""
 
     budgets: tuple[Budget, ...] = ()
     rates: tuple[Rate, ...] = ()
+    parties: Parties = field(default=NOBODY, compare=False)
 
 
 NO_LIMITS = Limits()

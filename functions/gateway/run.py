@@ -10,8 +10,7 @@ from events.spend import Attempt, CompletionFailed, Outcome, Scopes, SpendRecord
 from functions.gateway.access import ModelList
 from functions.gateway.catalog import cost_of
 from functions.gateway.estimates import interrupted_usage
-from functions.gateway.limits import NOBODY, Parties
-from functions.gateway.ports import Answer, Chunk, Deployment, Embeddings, Request
+from functions.gateway.ports import NOBODY, Answer, Chunk, Deployment, Embeddings, Parties, Request
 
 _LONGEST_NAME = 256
 _ANSWERED = "200"

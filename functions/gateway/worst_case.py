@@ -1,11 +1,11 @@
 """What a request may cost at most, before anybody is asked."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from events.money import NanoUsd
 from functions.gateway.catalog import Prices
@@ -24,14 +24,31 @@ _MOST_THINKING = 16_384  # where no budget says how much
 _MOST_SEARCHES = 10
 _LEAST_TOKENS = 16  # an answer of fewer is not worth its input
 _ENOUGH_TOKENS = 4_096  # for most answers: unless what is not spent pays for fewer, none is made shorter, nor held for
-_FAIR_PART = 8  # of what is left: as much as one request without a limit may take up
+_FAIR_PART = 32  # of what is left: as much as one request without a limit may take up
 _NANO_PER_TOKEN = 1_000  # USD per 1M tokens × 1000 = nano-USD per token
+# What has a model read more than the request says: searches, tools of other servers, what is cached already.
+_BEYOND = frozenset({"web_search_options", "mcp_servers", "container", "cachedContent", "cached_content"})
+_SILENT = ("text", "refusal", "image_url")  # of the parts of a message: a file may be a recording
+_PLAIN = ("role", "content", "name")  # of a message's fields
+_MARK = "cache_control"
 _OWN_TOOLS = (None, "function", "custom")  # run by the client
 _LIMITS = ("max_completion_tokens", "max_tokens")  # the first one that is given counts
 
 
-@dataclass(frozen=True, slots=True)
-class _Bill:
+class _Asked(NamedTuple):
+    """What of a request says what it may cost. `tokens` bounds its input; `None`: only the model's window does."""
+
+    tokens: int | None
+    is_chat: bool
+    limit: int | None
+    thinking: int
+    answers: int
+    predicted: int
+    marks_cache: bool
+    has_audio: bool
+
+
+class _Bill(NamedTuple):
     """What one deployment may bill for an attempt: `fixed`, and `per_token` for up to `most` tokens of output."""
 
     fixed: int
@@ -63,7 +80,7 @@ class WorstCase:
 
     def cost(self, max_tokens: int) -> NanoUsd:
         """Give the cost where an answer has at most so many tokens."""
-        return NanoUsd(max(1, self.times * max((bill.cost(max_tokens) for bill in self.bills), default=0)))
+        return NanoUsd(max(1, self.times * max([bill.cost(max_tokens) for bill in self.bills], default=0)))
 
     def affordable_tokens(self, amount: NanoUsd) -> int:
         """Say how many tokens an answer may have for an amount; under 0 where it doesn't even cover the input."""
@@ -95,16 +112,16 @@ def worst_case(request: Request, chain: Sequence[Deployment], *, times: int = 1)
     """Bound what a request may cost.
 
     A token is at least a byte of text; an image has a bound of its own, a file that isn't in the request fills the
-    model's window, as a search may. Each token is priced as the dearest of its kind.
+    model's window, as a search may. Each token is priced as the dearest of the kinds that the request may have.
     """
-    texts = _input_tokens(request)
-    bills = tuple(_bill(request, deployment, texts) for deployment in chain)
+    asked = _asked(request)
+    bills = tuple([_bill(asked, deployment) for deployment in chain])
     return WorstCase(
         bills=bills,
-        max_tokens=max((bill.most for bill in bills), default=0),
-        can_be_lowered=isinstance(request, ChatRequest),
-        names_limit=any(request.body.get(name) for name in _LIMITS),
-        enough_tokens=_ENOUGH_TOKENS + _thinking_budget(request),
+        max_tokens=max([bill.most for bill in bills], default=0),
+        can_be_lowered=asked.is_chat,
+        names_limit=bool(asked.limit),
+        enough_tokens=_ENOUGH_TOKENS + asked.thinking,
         times=times,
     )
 
@@ -115,46 +132,64 @@ def with_at_most(request: ChatRequest, max_tokens: int) -> ChatRequest:
     return replace(request, body={**request.body, name: max_tokens})
 
 
-def _most_output(request: Request, deployment: Deployment) -> int:
-    """Bound an answer's tokens: as asked for, or else as many as the model writes, within its own limit."""
-    if not isinstance(request, ChatRequest):
-        return 0
-    asked = next((request.body[name] for name in _LIMITS if request.body.get(name)), None)
-    limit = deployment.model.max_output_tokens
-    if deployment.provider == "anthropic":
-        unasked = _ANTHROPIC_UNASKED + max(_MOST_THINKING, _thinking_budget(request))
-    else:
-        unasked = limit or _MOST_OUTPUT
-    most: int = asked or unasked
-    return min(most, limit or most)
+def _asked(request: Request) -> _Asked:
+    body, reading = request.body, _reading(request)
+    return _Asked(
+        tokens=reading.tokens,
+        is_chat=isinstance(request, ChatRequest),
+        limit=body.get("max_completion_tokens") or body.get("max_tokens"),
+        thinking=_thinking_budget(body),
+        answers=body.get("n") or 1,
+        predicted=_size(body.get("prediction")),
+        marks_cache=reading.marks_cache or reading.tokens is None,
+        has_audio=reading.has_audio or reading.tokens is None,
+    )
 
 
-def _thinking_budget(request: Request) -> int:
-    thinking: Any = request.body.get("thinking")
+def _thinking_budget(body: Mapping[str, Any]) -> int:
+    thinking: Any = body.get("thinking")
     budget: Any = cast("dict[str, Any]", thinking).get("budget_tokens") if isinstance(thinking, dict) else None
     return budget if isinstance(budget, int) else 0
 
 
-def _bill(request: Request, deployment: Deployment, texts: int | None) -> _Bill:
+def _bill(asked: _Asked, deployment: Deployment) -> _Bill:
     model = deployment.model
     window = model.max_input_tokens or _WINDOW
-    tokens = window if texts is None else min(texts, window)
-    dearest = [_dearest(model.prices), *(_dearest(tier) for limit, tier in model.long_context if tokens > limit)]
-    per_input, per_output = max(read for read, _ in dearest), max(written for _, written in dearest)
-    answers: int = request.body.get("n") or 1
-    predicted = _size(request.body.get("prediction")) * per_output
-    searches = _MOST_SEARCHES * _nano(model.prices.web_search) if texts is None else 0
+    tokens = window if asked.tokens is None else min(asked.tokens, window)
+    writes_cache = asked.marks_cache or deployment.provider != "anthropic"  # others may do it unasked
+    per_input, per_output = _dearest(model.prices, writes_cache, asked.has_audio)
+    for limit, tier in model.long_context:
+        if tokens > limit:
+            above_input, above_output = _dearest(tier, writes_cache, asked.has_audio)
+            per_input, per_output = max(per_input, above_input), max(per_output, above_output)
+    searches = _MOST_SEARCHES * _nano(model.prices.web_search) if asked.tokens is None else 0
     return _Bill(
-        fixed=tokens * per_input + predicted + searches,
-        per_token=answers * per_output,
-        most=_most_output(request, deployment),
+        fixed=tokens * per_input + asked.predicted * per_output + searches,
+        per_token=asked.answers * per_output,
+        most=_most_output(asked, deployment) if asked.is_chat else 0,
     )
 
 
+def _most_output(asked: _Asked, deployment: Deployment) -> int:
+    """Bound an answer's tokens: as asked for, or else as many as the model writes, within its own limit."""
+    limit = deployment.model.max_output_tokens
+    if asked.limit:
+        most = asked.limit
+    elif deployment.provider == "anthropic":
+        most = _ANTHROPIC_UNASKED + max(_MOST_THINKING, asked.thinking)
+    else:
+        most = limit or _MOST_OUTPUT
+    return min(most, limit or most)
+
+
 @cache
-def _dearest(prices: Prices) -> tuple[int, int]:
-    """Give the dearest input and output, in nano-USD per token."""
-    read = (prices.input, prices.cache_write_5m, prices.cache_write_1h, prices.audio_input)
+def _dearest(prices: Prices, writes_cache: bool, has_audio: bool) -> tuple[int, int]:
+    """Give the dearest input and output that there may be, in nano-USD per token."""
+    read = [prices.input]
+    if writes_cache:
+        read += filter(None, (prices.cache_write_5m, prices.cache_write_1h))
+    if has_audio and prices.audio_input:
+        read.append(prices.audio_input)
     written = (prices.output, prices.reasoning_output, prices.audio_output)
     return max(map(_nano, read)), max(map(_nano, written))
 
@@ -163,46 +198,87 @@ def _nano(price: Decimal | None) -> int:
     return 0 if price is None else math.ceil(price * _NANO_PER_TOKEN)
 
 
-def _input_tokens(request: Request) -> int | None:
-    """Bound a request's input; `None`: only the model's window bounds it."""
+@dataclass(slots=True)
+class _Reading:
+    """What is read of a request's messages and definitions: so many `tokens` at most; `None`: nothing bounds them."""
+
+    tokens: int | None = _OVERHEAD_TOKENS
+    marks_cache: bool = False
+    has_audio: bool = False
+
+    def define(self, definition: Any) -> None:
+        """Read tools, or the form of an answer."""
+        self.add(_INSTRUCTION_TOKENS + _size(definition))
+        self.marks_cache = self.marks_cache or _names(definition, _MARK)
+
+    def say(self, message: Mapping[str, Any]) -> None:
+        """Read a message."""
+        tokens = _MESSAGE_TOKENS
+        for name, value in message.items():
+            if name == "content" and isinstance(value, list):
+                for part in cast("list[dict[str, Any]]", value):
+                    self.show(part)
+                continue
+            tokens += _size(value)
+            if name not in _PLAIN and value:
+                self.marks_cache = self.marks_cache or name == _MARK or _names(value, _MARK)
+                self.has_audio = self.has_audio or name == "audio"  # an answer that was spoken
+        self.add(tokens)
+
+    def show(self, part: Mapping[str, Any]) -> None:
+        """Read a part of a message."""
+        self.add(_part_size(part))
+        self.marks_cache = self.marks_cache or _MARK in part
+        self.has_audio = self.has_audio or part.get("type") not in _SILENT
+
+    def add(self, tokens: int | None) -> None:
+        """Add up."""
+        self.tokens = None if tokens is None or self.tokens is None else self.tokens + tokens
+
+
+def _reading(request: Request) -> _Reading:
     body = request.body
     if not isinstance(request, ChatRequest):
-        return _size(body.get("input"))
-    if body.get("web_search_options") is not None or any(
-        tool.get("type") not in _OWN_TOOLS for tool in body.get("tools") or ()
-    ):
-        return None
-    total = _OVERHEAD_TOKENS + sum(_INSTRUCTION_TOKENS + _size(body[name]) for name in _FORMS if body.get(name))
+        return _Reading(tokens=_size(body.get("input")))
+    reading = _Reading(marks_cache=_MARK in body)
+    for name in _FORMS:
+        if body.get(name):
+            reading.define(body[name])
     for message in body["messages"]:
-        for size in _message_sizes(message):
-            if size is None:
-                return None
-            total += size
-    return total
+        reading.say(message)
+    if _is_open(body):
+        reading.add(None)
+    return reading
 
 
-def _message_sizes(message: Mapping[str, Any]) -> Iterator[int | None]:
-    yield _MESSAGE_TOKENS
-    for name, value in message.items():
-        if name != "content" or not isinstance(value, list):
-            yield _size(value)
-            continue
-        for part in cast("list[dict[str, Any]]", value):
-            yield _part_size(part)
+def _is_open(body: Mapping[str, Any]) -> bool:
+    """Say whether a model is to read more than the request has."""
+    if any(body[name] is not None for name in _BEYOND & body.keys()):
+        return True
+    tools = body.get("tools")
+    return bool(tools) and any(tool.get("type") not in _OWN_TOOLS for tool in tools)
 
 
 def _part_size(part: Mapping[str, Any]) -> int | None:
     match part.get("type"):
+        case "text" | "refusal":
+            return _size(part)
         case "image_url":
             return _IMAGE_TOKENS
         case "input_audio":
             return _MESSAGE_TOKENS + _size(part) // _AUDIO_BYTES_PER_TOKEN
         case "file":
             return _size(part) if (part["file"].get("file_data") or "").startswith("data:") else None
-        case "text" | "refusal":
-            return _size(part)
         case _:
             return None
+
+
+def _names(value: Any, name: str) -> bool:
+    """Say whether an object within a JSON value has a field of this name."""
+    if isinstance(value, dict):
+        held = cast("dict[str, Any]", value)
+        return name in held or any(_names(item, name) for item in held.values())
+    return isinstance(value, list) and any(_names(item, name) for item in cast("list[Any]", value))
 
 
 def _size(value: Any) -> int:

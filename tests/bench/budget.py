@@ -55,7 +55,7 @@ class Run:
     budget: float
     outcomes: Counter[str] = field(default_factory=Counter[str])
     answered_at: float = field(default_factory=time.monotonic)
-    used_at_first_refusal: float | None = None
+    used_at_first: dict[str, float] = field(default_factory=dict[str, float])  # by the code of a refusal
     billed: float = 0.0
     spent: float = 0.0
     admitted: float = 0.0
@@ -63,19 +63,31 @@ class Run:
     seconds: float = 0.0
 
     @property
+    def used_at_first_refusal(self) -> float | None:
+        """What part of the budget was used when somebody was first told that it is spent."""
+        return self.used_at_first.get("budget_exceeded")
+
+    @property
     def is_within(self) -> bool:
         """Say whether the budget held and was used."""
         used = self.used_at_first_refusal
         return self.billed <= self.budget and (used is None or used >= 0.97)
 
+    @property
+    def unrecorded(self) -> float:
+        """What was billed and is in no ledger."""
+        return self.billed - self.spent
+
     def show(self) -> None:
         """Print it."""
-        used = self.used_at_first_refusal
         print(f"{'answered, and every other outcome':44}{dict(self.outcomes)} in {self.seconds:.0f} s")
         print(f"{'billed by the upstream, USD':44}{self.billed:.6f} of {self.budget}")
-        print(f"{'used before the first budget_exceeded':44}{'nobody got one' if used is None else f'{used:.2%}'}")
+        for code in ("budget_exceeded", "budget_reserved"):
+            used = self.used_at_first.get(code)
+            print(f"{f'used before the first {code}':44}{'nobody got one' if used is None else f'{used:.2%}'}")
         print(f"{'used in all':44}{self.billed / self.budget:.2%}")
         print(f"{'spent, and admitted, when all was quiet, USD':44}{self.spent:.6f} {self.admitted:.6f}")
+        print(f"{'withheld for the dead, of it billed, USD':44}{self.admitted - self.spent:.6f} {self.unrecorded:.6f}")
         answered = max(1, self.outcomes["200"])
         print(f"{'allowances taken, for each answer':44}{self.allowances} {self.allowances / answered:.3f}")
 
@@ -119,11 +131,11 @@ async def client(number: int, stack: Stack, instances: int, run: Run, http: http
         run.outcomes[code] += 1
         if code == "200":
             run.answered_at = time.monotonic()
-        elif code == "budget_exceeded":
-            await note_refusal(run, stack, http)
+            continue
+        await note_refusal(run, code, stack, http)
+        if code == "budget_exceeded":
             return
-        else:
-            await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
+        await asyncio.sleep(float(answer.headers.get("retry-after", 1)))
 
 
 def body_of(alias: str, tokens: int, *, is_stream: bool, turn: int) -> dict[str, Any]:
@@ -133,11 +145,11 @@ def body_of(alias: str, tokens: int, *, is_stream: bool, turn: int) -> dict[str,
     return body if turn % 11 == 0 else body | {"max_tokens": tokens + turn % 5 * tokens // 4}
 
 
-async def note_refusal(run: Run, stack: Stack, http: httpx2.AsyncClient) -> None:
-    """Remember how much was used at the first one."""
-    if run.used_at_first_refusal is None:
-        run.used_at_first_refusal = 0.0
-        run.used_at_first_refusal = billed((await http.get(f"{stack.sandbox_url}/bill")).json()) / run.budget
+async def note_refusal(run: Run, code: str, stack: Stack, http: httpx2.AsyncClient) -> None:
+    """Remember how much was used at the first one of its kind."""
+    if code not in run.used_at_first:
+        run.used_at_first[code] = 0.0
+        run.used_at_first[code] = billed((await http.get(f"{stack.sandbox_url}/bill")).json()) / run.budget
 
 
 async def kill_midway(stack: Stack, run: Run, http: httpx2.AsyncClient) -> None:

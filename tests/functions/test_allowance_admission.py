@@ -270,7 +270,7 @@ async def test_one_who_asks_too_much_keeps_nobody_else_out(fleet: Fleet) -> None
 
 async def test_without_a_limit_of_their_own_many_requests_fit_into_a_budget(fleet: Fleet) -> None:
     unlimited, long = chat_request(), deployment(model=replace(model(), max_output_tokens=100_000))
-    fleet.budgets = [of(worst_case(unlimited, [long]).cost(100_000), 10)]
+    fleet.budgets = [of(worst_case(unlimited, [long]).cost(100_000), 40)]
 
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(fleet.instance())
@@ -493,7 +493,8 @@ async def test_several_instances_use_a_budget_up_and_never_pass_it(fleet: Fleet)
                 return
 
     async with AsyncExitStack() as stack:
-        instances = [await stack.enter_async_context(fleet.instance(PATIENT)) for _ in range(3)]
+        exact = replace(PATIENT, lowers_max_tokens=False)
+        instances = [await stack.enter_async_context(fleet.instance(exact)) for _ in range(3)]
         clients = [client(one, lambda turn: WORST * (turn % 4 + 1) // 5) for one in instances for _ in range(6)]
         async with asyncio.timeout(60):
             await asyncio.gather(*clients)

@@ -726,7 +726,7 @@ async def whole(fleet: Fleet, max_budget: float) -> AsyncGenerator[WholeAdmissio
             terms=Terms(patience_s=0.05),
         )
         with fleet.tended(fleet.admission(tasks)) as rates:
-            yield WholeAdmission(rates, budgets)
+            yield WholeAdmission(rates, budgets, lambda error, parties: None)
 
 
 async def test_what_the_budget_refuses_uses_no_rate_up(fleet: Fleet) -> None:

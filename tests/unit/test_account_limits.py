@@ -1,7 +1,10 @@
 """What users, teams and end users are held to, as the configuration and their records say."""
 
-from functions.gateway.limits import NO_DEFAULTS, Defaults, Parties, limits_of
-from functions.gateway.ports import NO_LIMITS
+from dataclasses import replace
+
+from events.money import NanoUsd
+from functions.gateway.limits import NO_DEFAULTS, Defaults, RememberedLimits, limits_of
+from functions.gateway.ports import NO_LIMITS, Parties
 from tests.builders import NOON, key, team, user
 
 
@@ -45,3 +48,26 @@ def test_an_end_user_has_the_configuration_s_budget() -> None:
 
     assert held(Parties(end_user="a/b"), defaults) == [("end_user:a%2Fb", 5, "1d")]
     assert held(Parties(), defaults) == []
+
+
+def test_limits_are_worked_out_once_for_the_same_records() -> None:
+    limits, parties = RememberedLimits(NO_DEFAULTS), Parties(key=key(max_budget=3), user=user(), end_user="eve")
+
+    known = limits.of(parties, "gpt-4o")
+
+    assert limits.of(replace(parties), "gpt-4o") is known
+    assert known == limits_of(parties, "gpt-4o", NO_DEFAULTS)
+
+
+def test_limits_are_worked_out_anew_for_who_was_changed_and_for_others() -> None:
+    limits, parties = RememberedLimits(Defaults(end_user_budget=NanoUsd(4))), Parties(key=key(), team=team())
+    limits.of(parties, "gpt-4o")
+
+    raised = replace(parties, team=team(max_budget=9))
+    named = replace(raised, end_user="eve")
+    other = Parties(key=key("b", max_budget=1), team=raised.team)
+
+    assert [budget.max_budget for budget in limits.of(raised, "gpt-4o").budgets] == [9]
+    assert [budget.max_budget for budget in limits.of(named, "gpt-4o").budgets] == [9, 4]
+    assert [budget.max_budget for budget in limits.of(other, "gpt-4o").budgets] == [9, 1]
+    assert limits.of(Parties(), "gpt-4o") == NO_LIMITS

@@ -8,6 +8,7 @@ import pytest
 
 from events.alerts import Alert, Holder
 from events.codec import decode, encode
+from events.money import nano_usd
 from functions.gateway.alerts import alert_payload
 from functions.gateway.expiry import due_expiry
 from tests.builders import (
@@ -65,8 +66,20 @@ def test_an_alert_of_the_budget_of_all_is_told_whole() -> None:
         (
             replace(threshold_crossed(100), holder=HOLDER),
             "budget_crossed",
-            "Budget crossed: 100 % of the budget of key ci nightly is reached, $8.20 of $10.00 is spent. "
+            "Budget crossed: of the budget of key ci nightly $8.20 of $10.00 is spent. "
+            "Requests that need more are refused until 2026-11-25 00:00 UTC.",
+        ),
+        (
+            replace(threshold_crossed(100), spent=nano_usd(10.004)),
+            "budget_crossed",
+            "Budget crossed: 100 % of the global budget is reached, $10.00 of $10.00 is spent. "
             "Requests are refused until 2026-11-25 00:00 UTC.",
+        ),
+        (
+            replace(threshold_crossed(100), spent=nano_usd(0.0853), max_budget=nano_usd(0.1), window_ends_at=None),
+            "budget_crossed",
+            "Budget crossed: of the global budget $0.0853 of $0.10 is spent. "
+            "Requests that need more are refused until it is raised.",
         ),
         (
             replace(threshold_crossed(50), window_ends_at=None, holder=replace(HOLDER, model="gpt-4o")),

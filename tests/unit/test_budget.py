@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.alerts import ProjectedExceeded
+from events.alerts import ProjectedExceeded, ThresholdCrossed
 from events.budget import (
     Budget,
     BudgetWindow,
     budget_id_of,
     due_alerts,
     due_projection,
+    due_refusal,
     due_soft_budget,
     due_thresholds,
     fold,
     increments,
-    is_reached,
 )
 from events.money import NanoUsd, nano_usd
 from events.spend import CompletionFailed, SpendRecorded
@@ -193,8 +193,33 @@ def test_a_counter_of_a_model_or_of_no_time_is_none_of_a_key(name: str) -> None:
     assert anchored.window_named(name) is None
 
 
-def test_all_of_a_budget_is_reached_once_less_than_a_hundredth_is_left() -> None:
-    assert not is_reached(100, nano_usd(9.89), nano_usd(10))
-    assert is_reached(100, nano_usd(9.9), nano_usd(10))
-    assert not is_reached(99, nano_usd(9.89), nano_usd(10))
-    assert not is_reached(101, nano_usd(10), nano_usd(10))
+def refusal(spent: float, max_budget: float, crossed: frozenset[int] = frozenset()) -> ThresholdCrossed | None:
+    of = budget(max_budget=max_budget)
+    return due_refusal(of, of.window(NOON), BudgetWindow(nano_usd(spent), crossed), NOON)
+
+
+def test_a_budget_that_refuses_is_told_of_as_its_last_threshold() -> None:
+    *_, reached = due_thresholds(budget(), budget().window(NOON), BudgetWindow(nano_usd(10)), NOON)
+
+    assert refusal(8.5, 10) == replace(reached, spent=nano_usd(8.5))
+
+
+def test_a_budget_that_refuses_is_told_of_once() -> None:
+    alert = refusal(8.5, 10)
+
+    assert alert is not None
+    crossed = fold(BudgetWindow(), [alert]).crossed
+    assert refusal(8.5, 10, crossed=crossed) is None
+    assert refusal(10, 10, crossed=crossed) is None
+
+
+def test_what_is_too_large_for_a_budget_does_not_make_it_spent() -> None:
+    assert refusal(4.99, 10) is None
+    assert refusal(5, 10) is not None
+
+
+def test_a_budget_of_nothing_or_without_thresholds_refuses_in_silence() -> None:
+    silent = budget(thresholds=())
+
+    assert refusal(0, 0) is None
+    assert due_refusal(silent, silent.window(NOON), BudgetWindow(nano_usd(10)), NOON) is None

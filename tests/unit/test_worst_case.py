@@ -16,7 +16,7 @@ from functions.gateway.worst_case import WorstCase, with_at_most, worst_case
 from tests.builders import chat_request, deployment, embedding_request, model
 
 CHEAP = deployment(model=model(input="1", output="2"))
-DEAR = deployment(model=model(input="3", output="15", cache_write_1h="6"))
+DEAR = deployment("anthropic", model=model(input="3", output="15", cache_write_1h="6"))
 
 
 def worst(*chain: Deployment, times: int = 1, **body: Any) -> WorstCase:
@@ -42,8 +42,9 @@ def test_no_answer_costs_more(texts: list[str], max_tokens: int, answer: float, 
     usage = Usage(
         input_tokens=read, cache_write_1h_tokens=read if cached else 0, output_tokens=int(max_tokens * answer)
     )
+    marks = {"cache_control": {"type": "ephemeral", "ttl": "1h"}} if cached else {}
 
-    assert cost_of(usage, DEAR.model) <= cost(CHEAP, DEAR, messages=messages, max_tokens=max_tokens)
+    assert cost_of(usage, DEAR.model) <= cost(CHEAP, DEAR, messages=messages, max_tokens=max_tokens, **marks)
 
 
 def test_the_dearest_of_the_chain_counts() -> None:
@@ -155,8 +156,8 @@ def test_without_a_limit_an_answer_holds_a_fair_share_of_what_is_left(left: Nano
     tokens = found.fair_tokens(left)
 
     assert 4096 <= tokens <= 50_000
-    assert tokens == 4096 or found.cost(tokens) * 8 <= left
-    assert tokens == 50_000 or found.cost(tokens + 1) * 8 > left
+    assert tokens == 4096 or found.cost(tokens) * 32 <= left
+    assert tokens == 50_000 or found.cost(tokens + 1) * 32 > left
 
 
 @given(left=st.integers(0, 10**10).map(NanoUsd), asked=st.integers(1, 60_000))
@@ -185,3 +186,60 @@ def test_what_can_not_be_lowered_is_not_lowered() -> None:
 
     assert found.fair_tokens(NanoUsd(0)) == found.least_tokens(NanoUsd(0)) == found.max_tokens
     assert found.least_cost == found.cost(found.max_tokens)
+
+
+CLAUDE = deployment("anthropic", model=model(input="3", output="15", cache_write_5m="4", cache_write_1h="6"))
+MARK = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+PLAIN: dict[str, Any] = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+CALL = {"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+def said(**fields: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": "x" * 1000, **fields}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": said(), **MARK},
+        {"messages": said(**MARK)},
+        {"messages": saying({"type": "text", "text": "x" * 1000, **MARK})},
+        {"messages": [*said(), {"role": "assistant", "content": None, "tool_calls": [{**CALL, **MARK}]}]},
+        {"messages": said(), "tools": [{**PLAIN, **MARK}]},
+        {"messages": said(), "tools": [{**PLAIN, "function": {**PLAIN["function"], **MARK}}]},
+    ],
+)
+def test_what_is_marked_to_be_cached_is_paid_as_written(body: dict[str, Any]) -> None:
+    assert cost(CLAUDE, max_tokens=1, **body) >= 1000 * nano_usd(0.000006)
+
+
+def test_what_is_not_marked_to_be_cached_is_paid_as_read() -> None:
+    assert cost(CLAUDE, max_tokens=1, messages=said(), tools=[PLAIN]) <= 2400 * nano_usd(0.000003)
+
+
+def test_who_caches_unasked_is_paid_for_it() -> None:
+    writer = deployment(model=model(input="3", output="15", cache_write_5m="4"))
+
+    assert cost(writer, max_tokens=1, messages=said()) >= 1000 * nano_usd(0.000004)
+
+
+HEARING = deployment("gemini", model=model(input="1", output="2", audio_input="7"))
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        saying(
+            {"type": "text", "text": "x" * 1000}, {"type": "input_audio", "input_audio": {"data": "", "format": "mp3"}}
+        ),
+        saying({"type": "file", "file": {"file_data": "data:audio/mp3;base64," + "x" * 1000}}),
+        [*said(), {"role": "assistant", "content": None, "audio": {"id": "audio_1"}}],
+    ],
+)
+def test_where_there_may_be_sound_its_price_counts(messages: list[dict[str, Any]]) -> None:
+    assert cost(HEARING, max_tokens=1, messages=messages) >= 1000 * nano_usd(0.000007)
+
+
+def test_where_there_is_no_sound_its_price_does_not_count() -> None:
+    assert cost(HEARING, max_tokens=1, messages=said()) <= 1200 * nano_usd(0.000001)
+    assert worst_case(embedding_request(input="x" * 1000), [HEARING]).cost(0) <= 1000 * nano_usd(0.000001)
