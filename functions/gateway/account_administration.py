@@ -15,7 +15,7 @@ from functions.gateway.key_administration import KeyAdministration, ShownKey, of
 from functions.gateway.keys import Keyring
 from functions.gateway.ports import AccountChangedMeanwhile, AccountPage, AccountQuery, Accounts
 
-_TRIES = 5
+_TRIES = 40  # of as many changes at once, one succeeds each time
 _MOST_KEYS_SHOWN = 1000
 _MOST_TEAMS_SHOWN = 1000
 _MOST_MEMBERS = 1000  # what fits into an event
@@ -51,9 +51,9 @@ class AccountAdministration:
         """Make a user or a team. Raises `BadRequest` where there is one of this id, `AccountConflict`."""
         account_id: str = asked.get(f"{kind}_id") or self._new_id()
         for _ in range(_TRIES):
-            if await self._accounts.get(kind, account_id) is not None:
-                raise _exists(kind, account_id)
             version = await self._accounts.next_version(kind, account_id)
+            if await self._accounts.get(kind, account_id) is not None:  # asked after: one made since has that version
+                raise _exists(kind, account_id)
             event = account_changes.created(kind, account_id, version, asked, actor, self._now())
             if await self._is_committed([event]):
                 return event.after

@@ -124,6 +124,8 @@ class Pool:
         self._owed: list[Open] = []  # what the gate did not take back yet
         self._giving_back = asyncio.Lock()
         self._has_admitted_spent = False
+        self._own_spent = NOTHING
+        self._fragment = NOTHING  # what the gate had when it had too little
         self._closed_until = float("-inf")
         self._closed_from = NOTHING  # until then, who needs as much is not kept waiting
         self._has_waited_in_vain = False
@@ -142,7 +144,7 @@ class Pool:
     @property
     def unspent(self) -> NanoUsd:
         """What of the budget is known not to be spent, whoever holds it."""
-        return NanoUsd(max(0, self.limit - self.spent))
+        return NanoUsd(max(0, self.limit - max(self.spent, self._own_spent)))
 
     @property
     def within_reach(self) -> NanoUsd:
@@ -167,7 +169,7 @@ class Pool:
         if not self._waiting and (covering := self.purse.hold(cost, now)) is not None:
             return covering
         if now < self._closed_until and cost >= self._closed_from:
-            raise Short(self, self.purse.most(now))
+            raise Short(self, self._most(now))
         covered: asyncio.Future[Open] = asyncio.get_running_loop().create_future()
         bound = asyncio.timeout(self._terms.store_within_s)
         waiter = _Waiter(cost, patience, covered, bound)
@@ -184,7 +186,7 @@ class Pool:
                 raise StoreUnavailable("The budget's store did not answer in time. Try again shortly.") from None
             self._has_waited_in_vain = True
             self._close(cost)
-            raise Short(self, self.purse.most(self._clock())) from None
+            raise Short(self, self._most(self._clock())) from None
         finally:
             if not is_covered:
                 self._withdraw(waiter)
@@ -195,6 +197,7 @@ class Pool:
         allowance.settle(held, cost, now)
         if is_spent:
             self._pace.spent(cost, now)
+            self._own_spent = NanoUsd(self._own_spent + cost)
         if not allowance.holds and allowance.free < 0:  # it cost more than its worst case: others must know at once
             self._tasks.create_task(self.give_back(idle_s=self._terms.idle_s))
         if self._waiting:
@@ -219,6 +222,10 @@ class Pool:
             _log.exception("the allowance %s could not be given back; it is reconciled later", done.allowance_id)
         return True
 
+    async def give_back_fragments(self, too_small_for: NanoUsd) -> None:
+        """Give back what is of no use to a request of that cost."""
+        await self.give_back(idle_s=self._terms.idle_s, too_small_for=too_small_for)
+
     async def tend(self) -> None:
         """Give back what lies idle: soon where little is left, or where it is far more than is spent of late."""
         now, ahead = self._clock(), self._pace.ahead(self._clock())
@@ -240,13 +247,15 @@ class Pool:
                 grant = await self._take()
                 self._serve()
                 if grant is None or not self._waiting or grant.granted >= self._waiting[0].cost:
-                    self._has_waited_in_vain = False
+                    self._has_waited_in_vain, self._fragment = False, NOTHING
                     continue
+                self._fragment = grant.granted
                 await self._look()
                 if self._refuse_the_hopeless():
                     continue
                 for waiter in self._waiting:
                     waiter.begin_patience(self._clock())
+                await self.give_back_fragments(self._waiting[0].cost)  # of two who each keep a part, neither has enough
                 await asyncio.sleep(_POLL_S)
                 self._serve()
         except (StoreUnavailable, TimeoutError) as error:
@@ -297,7 +306,7 @@ class Pool:
     async def _give_back_fragments(self) -> None:
         """Give back what lies in pieces too small for the first who waits; where little is left, before asking."""
         first = self._waiting[0].cost
-        returning = self.give_back(idle_s=self._terms.idle_s, too_small_for=first)
+        returning = self.give_back_fragments(first)
         if self.left < first:
             await returning
         else:
@@ -325,9 +334,13 @@ class Pool:
         for waiter in hopeless:
             self._waiting.remove(waiter)
             self._close(waiter.cost)
-            waiter.fail(Short(self, self.purse.most(self._clock())))
+            waiter.fail(Short(self, self._most(self._clock())))
         self._serve()
         return bool(hopeless)
+
+    def _most(self, now: float) -> NanoUsd:
+        """Say how much one request may have: what is here, or what the gate had a moment ago."""
+        return max(self.purse.most(now), self._fragment)
 
     def _close(self, cost: NanoUsd) -> None:
         """Believe for a moment that there is too little for this cost."""
@@ -502,6 +515,7 @@ class AllowanceAdmission:
                 affordable = worst.affordable_tokens(short.most)
                 is_enough = worst.least_tokens(short.pool.unspent) <= affordable < max_tokens
                 if not self._terms.lowers_max_tokens or not is_enough:
+                    self._tasks.create_task(short.pool.give_back_fragments(cost))
                     raise self._refusal(short.pool, worst) from None
                 max_tokens = affordable
             else:

@@ -1,6 +1,6 @@
 """Who may be asked for a request: its alias's group of deployments, and the groups that take over."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -32,12 +32,16 @@ class Chain:
 
 
 def resolve(
-    request: Request, deployments: Mapping[str, Group], policy: RoutingPolicy, models: Sequence[ModelList] = ()
+    request: Request,
+    deployments: Mapping[str, Group],
+    policy: RoutingPolicy,
+    models: Sequence[ModelList] = (),
+    left_out: Container[str] = (),
 ) -> Chain:
     """Give the request's chain.
 
     Whom one of the lists of `models` doesn't have is not asked: of what is configured they are left out, of what the
-    request names they are refused. Raises `ModelNotAllowed`, `ModelNotFound`, or `BadRequest` for a model of another
+    request names they are refused. Those that are `left_out` take over from nobody. Raises `ModelNotAllowed`, `ModelNotFound`, or `BadRequest` for a model of another
     mode.
     """
     if models:
@@ -48,8 +52,10 @@ def resolve(
 
     def groups(wished: tuple[str, ...] | None, otherwise: Iterable[str], param: str) -> dict[str, Group]:
         if wished is None:
-            return _fitting(request, otherwise, deployments)
-        return _named(request, wished, deployments, param)
+            found = _fitting(request, otherwise, deployments)
+        else:
+            found = _named(request, wished, deployments, param)
+        return {alias: group for alias, group in found.items() if alias not in left_out}
 
     following = groups(wishes.fallbacks, configured, "fallbacks")
     asked = _named(request, (request.alias,), deployments, "model")

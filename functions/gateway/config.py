@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from events.budget import Budget
 from events.money import NanoUsd, nano_usd
+from functions.gateway.access import covers
 from functions.gateway.catalog import Catalog, Model
 from functions.gateway.configured_chains import chains_of, faults_of_chains
 from functions.gateway.known_models import UnknownModel, known_model
@@ -62,12 +63,18 @@ class Config:
     drop_params: bool
     budget: Budget  # of all together
     defaults: Defaults = NO_DEFAULTS
+    group_names: Mapping[str, str] = field(default_factory=dict[str, str])  # by aliases of theirs
     budget_exceeded_status: int
     budget_lowers_max_tokens: bool = True
     master_key: str | None = field(repr=False)
     max_request_bytes: int
     request_timeout_s: float = 600
     is_sandbox: bool = False  # no provider is asked: nothing has a key
+
+    def means(self, entry: str, alias: str) -> bool:
+        """Say whether an entry of a list of models stands for an alias, or for the group that it is another name of."""
+        group = self.deployments.get(alias, ())
+        return covers(entry, alias, group) or covers(entry, self.group_names.get(alias, alias), group)
 
 
 def parse_config(
@@ -92,6 +99,7 @@ def parse_config(
         catalog_version=catalog.version,
         deployments=deployments,
         routing=_routing(file, deployments),
+        group_names=file.router_settings.model_group_alias,
         drop_params=file.litellm_settings.drop_params,
         budget=_budget(file),
         defaults=_defaults(file),

@@ -15,7 +15,7 @@ from functions.gateway.keys import Keyring, hash_key
 from functions.gateway.ports import AliasTaken, KeyChangedMeanwhile, KeyPage, KeyQuery, Keys, KeyTaken
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_TRIES = 5
+_TRIES = 40  # of as many changes at once, one succeeds each time
 _DELETED_TOGETHER = 100
 
 

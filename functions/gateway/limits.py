@@ -1,6 +1,6 @@
 """What a request is held to: the budgets and rate limits of everybody whom it is counted for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
@@ -50,7 +50,10 @@ class _Limited(Protocol):
     def created_at(self) -> datetime: ...
 
 
-def limits_of(parties: Parties, alias: str, defaults: Defaults) -> Limits:
+Means = Callable[[str, str], bool]  # whether an entry of a list of models stands for an alias
+
+
+def limits_of(parties: Parties, alias: str, defaults: Defaults, means: Means = covers) -> Limits:
     """Say what a request for an alias is held to."""
     budgets: list[Budget] = []
     rates: list[Rate] = []
@@ -59,29 +62,37 @@ def limits_of(parties: Parties, alias: str, defaults: Defaults) -> Limits:
         rates.extend(_rates(scope, holder))
     budgets.extend(_end_user_budget(parties.end_user, defaults))
     if parties.key is not None:
-        budgets.extend(_model_budgets(parties.key, alias, defaults.thresholds))
-        rates.extend(_model_rates(parties.key, alias))
+        budgets.extend(_model_budgets(parties.key, alias, defaults.thresholds, means))
+        rates.extend(_model_rates(parties.key, alias, means))
     return Limits(budgets=tuple(budgets), rates=tuple(rates), parties=parties)
 
 
 class RememberedLimits:
     """`limits_of`, worked out once for as long as the same records of a key, its user and its team are at hand."""
 
-    def __init__(self, defaults: Defaults) -> None:
+    def __init__(self, defaults: Defaults, means: Means = covers) -> None:
         self._defaults = defaults
+        self._means = means
         self._known: dict[tuple[str, str, str | None], Limits] = {}
 
     def of(self, parties: Parties, alias: str) -> Limits:
         """Say what a request for an alias is held to."""
         if parties.key is None:
-            return limits_of(parties, alias, self._defaults)
+            return limits_of(parties, alias, self._defaults, self._means)
         name = (parties.key.key_id, alias, parties.end_user)
         known = self._known.get(name)
         if known is None or not _are_same(known.parties, parties):
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
-            known = self._known[name] = limits_of(parties, alias, self._defaults)
+            known = self._known[name] = limits_of(parties, alias, self._defaults, self._means)
         return known
+
+
+def with_limits_of_their_own(key: Key | None, aliases: Iterable[str], means: Means) -> frozenset[str]:
+    """Give the aliases that a key has a limit for. What counts for one can't be spent on another, so these take over
+    from nobody."""
+    limited = (*key.model_max_budget, *key.model_rpm_limit, *key.model_tpm_limit) if key else ()
+    return frozenset(alias for alias in aliases if any(means(limit.model, alias) for limit in limited))
 
 
 def _are_same(one: Parties, other: Parties) -> bool:
@@ -94,6 +105,8 @@ def _holders(parties: Parties, defaults: Defaults) -> Iterator[tuple[str, _Limit
         yield budget_id_of("team", parties.team.team_id), parties.team
     if parties.user is not None:
         yield budget_id_of("user", parties.user.user_id), _with_budget(parties.user, defaults)
+    elif parties.key is not None and parties.key.user_id is not None and defaults.user_budget is not None:
+        yield budget_id_of("user", parties.key.user_id), _unknown_user(parties.key, parties.key.user_id, defaults)
     if parties.key is not None:
         yield budget_id_of("key", parties.key.key_id), parties.key
 
@@ -102,6 +115,19 @@ def _with_budget(user: User, defaults: Defaults) -> User:
     if user.max_budget is not None or defaults.user_budget is None:
         return user
     return replace(user, max_budget=defaults.user_budget, budget_duration=defaults.user_budget_duration)
+
+
+def _unknown_user(key: Key, user_id: str, defaults: Defaults) -> User:
+    """Give a user of whom only a key knows."""
+    someone = User(
+        user_id=user_id,
+        version=0,
+        created_at=key.created_at,
+        created_by=key.created_by,
+        updated_at=key.updated_at,
+        updated_by=key.updated_by,
+    )
+    return _with_budget(someone, defaults)
 
 
 def _budget(scope: str, holder: _Limited, thresholds: tuple[int, ...]) -> Budget:
@@ -136,9 +162,9 @@ def _end_user_budget(end_user: str | None, defaults: Defaults) -> Iterator[Budge
         )
 
 
-def _model_budgets(key: Key, alias: str, thresholds: tuple[int, ...]) -> Iterator[Budget]:
+def _model_budgets(key: Key, alias: str, thresholds: tuple[int, ...], means: Means) -> Iterator[Budget]:
     for budget in key.model_max_budget:
-        if covers(budget.model, alias):
+        if means(budget.model, alias):
             yield Budget(
                 budget_id=budget_id_of("key", key.key_id, budget.model),
                 max_budget=budget.max_budget,
@@ -148,14 +174,14 @@ def _model_budgets(key: Key, alias: str, thresholds: tuple[int, ...]) -> Iterato
             )
 
 
-def _model_rates(key: Key, alias: str) -> Iterator[Rate]:
+def _model_rates(key: Key, alias: str, means: Means) -> Iterator[Rate]:
     given: Sequence[tuple[RateKind, Sequence[ModelLimit]]] = (
         ("requests", key.model_rpm_limit),
         ("tokens", key.model_tpm_limit),
     )
     for kind, limits in given:
         for limit in limits:
-            if covers(limit.model, alias):
+            if means(limit.model, alias):
                 yield Rate(scope=budget_id_of("key", key.key_id, limit.model), kind=kind, limit=limit.limit)
 
 

@@ -24,7 +24,7 @@ from functions.gateway.errors import (
 )
 from functions.gateway.headers import answer_headers, key_headers
 from functions.gateway.health import Fleet
-from functions.gateway.limits import RememberedLimits
+from functions.gateway.limits import RememberedLimits, with_limits_of_their_own
 from functions.gateway.ports import (
     SPEND_EVENTS,
     Admission,
@@ -91,7 +91,7 @@ class Completions:
         notice_request: Callable[[], None] = _unnoticed,
     ) -> None:
         self._config = config
-        self._limits_of = RememberedLimits(config.defaults)
+        self._limits_of = RememberedLimits(config.defaults, config.means)
         self._upstreams = upstreams
         self._embedders = embedders
         self._fleet = fleet
@@ -169,7 +169,9 @@ class Completions:
     def _begin(self, request: Request, caller: Caller) -> tuple[Run, Chain, Plan]:
         self._notice_request()
         policy = self._config.routing
-        chain = resolve(request, self._config.deployments, policy, caller.models)
+        deployments = self._config.deployments
+        limited = with_limits_of_their_own(caller.parties.key, deployments, self._config.means)
+        chain = resolve(request, deployments, policy, caller.models, left_out=limited)
         run = Run(request, caller, started=self._clock())
         wish_s = request.wishes.request_timeout_s or math.inf
         deadline = run.started + min(wish_s, self._config.request_timeout_s)

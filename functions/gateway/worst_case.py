@@ -97,10 +97,11 @@ class WorstCase:
         return min(self.max_tokens, max(self.enough_tokens, share))
 
     def least_tokens(self, unspent: NanoUsd) -> int:
-        """Say how far an answer may be shortened: as far as what is not spent makes it, whoever else holds of it."""
+        """Say how far an answer may be shortened: to half of what is not spent makes it, whoever else holds of it."""
         if not self.can_be_lowered:
             return self.max_tokens
-        return min(self.max_tokens, max(_LEAST_TOKENS, min(self.enough_tokens, self.affordable_tokens(unspent))))
+        most = min(self.enough_tokens, self.affordable_tokens(unspent))
+        return min(self.max_tokens, max(_LEAST_TOKENS, most // 2))
 
     @property
     def least_cost(self) -> NanoUsd:
