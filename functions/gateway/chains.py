@@ -41,8 +41,8 @@ def resolve(
     """Give the request's chain.
 
     Whom one of the lists of `models` doesn't have is not asked: of what is configured they are left out, of what the
-    request names they are refused. Those that are `left_out` take over from nobody. Raises `ModelNotAllowed`, `ModelNotFound`, or `BadRequest` for a model of another
-    mode.
+    request names they are refused. Those that are `left_out` take over from nobody. Raises `ModelNotAllowed`,
+    `ModelNotFound`, or `BadRequest` for a model of another mode.
     """
     if models:
         _check_allowed(request, deployments, models)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from events.money import NOTHING, NanoUsd
 
 _SPECULATIVE_PART = 64  # of what is left: as much as a crash may make unusable for a while, beyond what is held
-_WAITING_PART = 16  # of what is left: leaves others something where all wait at once
+_WAITING_PART = 16  # of what is left: leaves others something where all wait, and little is stranded with who dies
 _REQUESTS_AHEAD = 32  # at two round trips an allowance, one for each sixteen requests
 _SECONDS_AHEAD = 1.0
 _PACE_S = 5.0

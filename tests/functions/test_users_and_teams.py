@@ -209,7 +209,8 @@ async def test_a_user_without_a_budget_has_that_of_the_configuration(open_gatewa
         [(b.budget_id, b.max_budget, b.duration) for b in limits.budgets if b.max_budget]
         for limits in gateway.admission.limits
     ]
-    assert held == [[("user:red", 5 * 10**9, "1mo")], [("user:rich", 100 * 10**9, None)], []]
+    mine = [("user:red", 5 * 10**9, "1mo")]
+    assert held == [mine, [("user:rich", 100 * 10**9, None)], [("user:unknown", 5 * 10**9, "1mo")]]
 
 
 @pytest.mark.parametrize("name", ["somebody", "a/b:c", "漢" * 512, " ", "sha256-0"])

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from events.budget import Budget
 from events.money import NanoUsd
 from functions.gateway.limits import NO_DEFAULTS, Defaults, RememberedLimits, limits_of
 from functions.gateway.ports import NO_LIMITS, Parties
@@ -11,11 +12,20 @@ from tests.builders import NOON, key, team, user
 def held(parties: Parties, defaults: Defaults = NO_DEFAULTS) -> list[tuple[str, int | None, str | None]]:
     """The budgets of a request for `gpt-4o`."""
     budgets = limits_of(parties, "gpt-4o", defaults).budgets
-    return [(budget.budget_id, budget.max_budget, budget.duration) for budget in budgets]
+    return [(budget.budget_id, budget.max_budget, budget.duration) for budget in budgets if limiting(budget)]
 
 
-def test_nobody_is_held_to_nothing() -> None:
-    assert limits_of(Parties(key=key(), user=user(), team=team(), end_user="x"), "gpt-4o", NO_DEFAULTS) == NO_LIMITS
+def limiting(budget: Budget) -> bool:
+    return budget.max_budget is not None
+
+
+def test_without_limits_nobody_is_held_to_anything_but_counted() -> None:
+    """So that a limit that is set later knows of what was spent before."""
+    limits = limits_of(Parties(key=key(), user=user(), team=team(), end_user="x"), "gpt-4o", NO_DEFAULTS)
+
+    assert [budget.budget_id for budget in limits.budgets] == ["team:core", "user:ada", f"key:{key().key_id}"]
+    assert limits.rates == ()
+    assert not any(map(limiting, limits.budgets))
 
 
 def test_the_widest_budget_comes_first() -> None:
@@ -40,7 +50,13 @@ def test_a_user_s_own_budget_goes_before_the_configuration_s() -> None:
     defaults = Defaults(user_budget=5, user_budget_duration="30d")  # pyright: ignore[reportArgumentType]
 
     assert held(Parties(user=user(max_budget=0)), defaults) == [("user:ada", 0, None)]
-    assert held(Parties(team=team(), key=key(user_id="ada")), defaults) == []
+
+
+def test_a_user_of_whom_only_a_key_knows_has_the_configuration_s_budget() -> None:
+    defaults = Defaults(user_budget=5, user_budget_duration="1d")  # pyright: ignore[reportArgumentType]
+
+    assert held(Parties(team=team(), key=key(user_id="ada")), defaults) == [("user:ada", 5, "1d")]
+    assert held(Parties(team=team(), key=key(user_id="ada"))) == []
 
 
 def test_an_end_user_has_the_configuration_s_budget() -> None:
@@ -67,7 +83,7 @@ def test_limits_are_worked_out_anew_for_who_was_changed_and_for_others() -> None
     named = replace(raised, end_user="eve")
     other = Parties(key=key("b", max_budget=1), team=raised.team)
 
-    assert [budget.max_budget for budget in limits.of(raised, "gpt-4o").budgets] == [9]
-    assert [budget.max_budget for budget in limits.of(named, "gpt-4o").budgets] == [9, 4]
+    assert [budget.max_budget for budget in limits.of(raised, "gpt-4o").budgets] == [9, None]
+    assert [budget.max_budget for budget in limits.of(named, "gpt-4o").budgets] == [9, None, 4]
     assert [budget.max_budget for budget in limits.of(other, "gpt-4o").budgets] == [9, 1]
     assert limits.of(Parties(), "gpt-4o") == NO_LIMITS

@@ -172,13 +172,13 @@ def test_what_a_model_may_think_comes_on_top_of_what_is_enough() -> None:
 
 
 @given(unspent=st.integers(0, 10**9).map(NanoUsd), asked=st.integers(1, 9_000))
-def test_an_answer_is_shortened_only_as_far_as_what_is_not_spent_makes_it(unspent: NanoUsd, asked: int) -> None:
+def test_an_answer_is_shortened_to_no_less_than_half_of_what_is_not_spent(unspent: NanoUsd, asked: int) -> None:
     found = worst(LONG, max_tokens=asked)
     least = found.least_tokens(unspent)
 
-    assert min(asked, 16) <= least <= min(asked, 4096)
-    assert least == min(asked, 16) or found.cost(least) <= unspent
-    assert least == min(asked, 4096) or found.cost(least + 1) > unspent
+    assert min(asked, 16) <= least <= min(asked, 2048)
+    assert least == min(asked, 16) or found.cost(2 * least) <= unspent
+    assert least in (min(asked, 2048), asked) or found.cost(2 * (least + 1)) > unspent
 
 
 def test_what_can_not_be_lowered_is_not_lowered() -> None:
