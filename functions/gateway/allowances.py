@@ -40,7 +40,7 @@ class Terms:
     lifetime_s: float = 120
     longest_request_s: float = 630
     idle_s: float = 30
-    patience_s: float = 5
+    patience_s: float = 15
     store_within_s: float = 5
     lowers_max_tokens: bool = True
 
