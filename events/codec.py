@@ -11,24 +11,40 @@ from dataclasses import MISSING, fields, is_dataclass
 from datetime import UTC, datetime
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, NewType, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NewType, NoReturn, Union, cast, get_args, get_origin, get_type_hints
 
-from events.budget import ThresholdCrossed
+from events.accounts import (
+    Account,
+    AccountEvent,
+    AccountKind,
+    Team,
+    TeamCreated,
+    TeamDeleted,
+    TeamUpdated,
+    User,
+    UserCreated,
+    UserDeleted,
+    UserUpdated,
+)
+from events.alerts import Alert, KeyExpiring, ProjectedExceeded, SoftBudgetCrossed, ThresholdCrossed
 from events.keys import Key, KeyBlocked, KeyCreated, KeyDeleted, KeyEvent, KeyRegenerated, KeyUnblocked, KeyUpdated
 from events.spend import CompletionFailed, SpendRecorded
 from events.tick import Ticked
 
-Event = SpendRecorded | CompletionFailed | ThresholdCrossed | Ticked | KeyEvent
+Event = SpendRecorded | CompletionFailed | Alert | Ticked | KeyEvent | AccountEvent
 
 SOURCE = "//litellm-gateway"
 _CLASSES: tuple[type[Event], ...] = (
-    SpendRecorded, CompletionFailed, ThresholdCrossed, Ticked,
+    SpendRecorded, CompletionFailed, Ticked,
+    ThresholdCrossed, SoftBudgetCrossed, ProjectedExceeded, KeyExpiring,
     KeyCreated, KeyUpdated, KeyBlocked, KeyUnblocked, KeyRegenerated, KeyDeleted,
+    UserCreated, UserUpdated, UserDeleted, TeamCreated, TeamUpdated, TeamDeleted,
 )  # fmt: skip
 _TYPES: Mapping[str, type[Event]] = {cls.type: cls for cls in _CLASSES}
 _UPCASTS: Mapping[str, Callable[[dict[str, Any]], tuple[str, dict[str, Any]]]] = {}
+Reader = Callable[[Any, str], Any]  # of a value at a path
 _ENVELOPE = ("event_id", "time")  # these two travel as the envelope's `id` and `time`
-_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:|@=+-]{0,254}")  # every store takes these as a key
+_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:|@=+%~-]{0,254}")  # every store takes these as a key
 _LARGEST = (
     2**53 - 1
 )  # https://www.rfc-editor.org/rfc/rfc7493#section-2.2; a counter of 63 bits takes a thousand of them
@@ -80,6 +96,16 @@ def decode_key(raw: bytes) -> Key:
     return _object(Key, _json_object(raw), "key")
 
 
+def encode_account(account: Account) -> bytes:
+    """Give a user's or a team's record as one JSON object."""
+    return json.dumps(_plain(account), separators=(",", ":")).encode()
+
+
+def decode_account(kind: AccountKind, raw: bytes) -> Account:
+    """Read a user's or a team's record. Raises `UndecodableEvent`, naming the field."""
+    return _object(User if kind == "user" else Team, _json_object(raw), kind)
+
+
 def _json_object(raw: bytes) -> dict[str, Any]:
     try:
         value = json.loads(raw)
@@ -100,45 +126,84 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _typed(hint: Any, value: Any, path: str) -> Any:
-    """Check `value` against a type hint of an event and give it as that type."""
+@cache
+def _reader(hint: Any) -> Reader:
+    """Give what reads values of a type hint: a ledger has many of each."""
     hint = hint.__supertype__ if isinstance(hint, NewType) else hint
     origin = get_origin(hint)
-    if origin is Literal and value in get_args(hint):
-        return value
+    if origin is Literal:
+        return _choice(hint, frozenset(get_args(hint)))
     if origin in (UnionType, Union):
         (inner,) = [arg for arg in get_args(hint) if arg is not NoneType]
-        return None if value is None else _typed(inner, value, path)
-    if origin is tuple and isinstance(value, list):
-        item = get_args(hint)[0]
-        return tuple(_typed(item, entry, f"{path}[{i}]") for i, entry in enumerate(cast("list[Any]", value)))
-    if origin is Mapping and isinstance(value, dict):
-        return cast("dict[str, Any]", value)
-    if hint is datetime and isinstance(value, str):
-        return _time(value, path)
-    if is_dataclass(hint) and isinstance(value, dict):
-        return _object(hint, cast("dict[str, Any]", value), path)
-    if hint is int and type(value) is int and not 0 <= value <= _LARGEST:
+        return _optional(_reader(inner))
+    if origin is tuple:
+        return _several(hint, _reader(get_args(hint)[0]))
+    if origin is Mapping:
+        return _instance(hint, dict)
+    if hint is datetime:
+        return lambda value, path: _time(value, path) if isinstance(value, str) else _refuse(hint, value, path)
+    if is_dataclass(hint):
+        return lambda value, path: (
+            _object(hint, cast("dict[str, Any]", value), path)
+            if isinstance(value, dict)
+            else _refuse(hint, value, path)
+        )
+    return _count if hint is int else _instance(hint, hint)
+
+
+def _choice(hint: Any, choices: frozenset[Any]) -> Reader:
+    def read(value: Any, path: str) -> Any:
+        return value if isinstance(value, str) and value in choices else _refuse(hint, value, path)
+
+    return read
+
+
+def _optional(inner: Reader) -> Reader:
+    return lambda value, path: None if value is None else inner(value, path)
+
+
+def _several(hint: Any, item: Reader) -> Reader:
+    def read(value: Any, path: str) -> Any:
+        if not isinstance(value, list):
+            return _refuse(hint, value, path)
+        return tuple([item(entry, f"{path}[{i}]") for i, entry in enumerate(cast("list[Any]", value))])
+
+    return read
+
+
+def _instance(hint: Any, cls: type) -> Reader:
+    return lambda value, path: value if type(value) is cls else _refuse(hint, value, path)
+
+
+def _count(value: Any, path: str) -> int:
+    if type(value) is not int:
+        return _refuse(int, value, path)
+    if not 0 <= value <= _LARGEST:
         raise UndecodableEvent(f"{path} is not between 0 and {_LARGEST}")
-    if hint in (str, int, bool) and type(value) is hint:
-        return value
+    return value
+
+
+def _refuse(hint: Any, value: Any, path: str) -> NoReturn:
     raise UndecodableEvent(f"{path} is not {getattr(hint, '__name__', hint)} but {type(value).__name__}")
 
 
 def _object(cls: Any, value: dict[str, Any], path: str) -> Any:
-    hints = _hints(cls)
     given: dict[str, Any] = {}
-    for field in fields(cls):
-        if field.name in value:
-            given[field.name] = _typed(hints[field.name], value[field.name], f"{path}.{field.name}")
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise UndecodableEvent(f"{path}.{field.name} is missing")
+    for name, read, is_required in _fields_of(cls):
+        if name in value:
+            given[name] = read(value[name], f"{path}.{name}")
+        elif is_required:
+            raise UndecodableEvent(f"{path}.{name} is missing")
     return cls(**given)
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
+def _fields_of(cls: Any) -> tuple[tuple[str, Reader, bool], ...]:
+    hints = get_type_hints(cls)
+    return tuple(
+        (field.name, _reader(hints[field.name]), field.default is MISSING and field.default_factory is MISSING)
+        for field in fields(cls)
+    )
 
 
 def _time(value: str, path: str) -> datetime:

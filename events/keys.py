@@ -18,6 +18,14 @@ class ModelBudget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLimit:
+    """How many requests or tokens a minute one model may be asked."""
+
+    model: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
     """One virtual key. Of the key itself there is only its hash, hex SHA-256, and its last characters in `key_name`.
 
@@ -46,6 +54,8 @@ class Key:
     rpm_limit: int | None = None
     tpm_limit: int | None = None
     max_parallel_requests: int | None = None
+    model_rpm_limit: tuple[ModelLimit, ...] = ()
+    model_tpm_limit: tuple[ModelLimit, ...] = ()
     created_at: datetime
     created_by: str
     updated_at: datetime
@@ -154,7 +164,7 @@ def event_id_of(key_id: str, version: int) -> str:
 
 def evolve(latest: KeyEvent | None, event: KeyEvent) -> KeyEvent:
     """Follow one event of a key: the later version holds, in whatever order they come, however often."""
-    return event if latest is None or _version(event) > _version(latest) else latest
+    return event if latest is None or version_of(event) > version_of(latest) else latest
 
 
 def replay_keys(events: Iterable[object]) -> dict[str, Key]:
@@ -162,14 +172,16 @@ def replay_keys(events: Iterable[object]) -> dict[str, Key]:
     latest: dict[str, KeyEvent] = {}
     for event in events:
         if isinstance(event, KeyEvent):
-            key_id = _either(event).key_id
+            key_id = subject_of(event).key_id
             latest[key_id] = evolve(latest.get(key_id), event)
     return {key.key_hash: key for event in latest.values() if (key := key_after(event))}
 
 
-def _version(event: KeyEvent) -> int:
+def version_of(event: KeyEvent) -> int:
+    """Say which version of its key an event makes; the end of one is a version too."""
     return event.before.version + 1 if isinstance(event, KeyDeleted) else event.after.version
 
 
-def _either(event: KeyEvent) -> Key:
+def subject_of(event: KeyEvent) -> Key:
+    """Give the key that an event is about, as it is now or was last."""
     return event.before if isinstance(event, KeyDeleted) else event.after

@@ -56,12 +56,15 @@ class Attempt:
 class Scopes:
     """Whom the spend is counted for. `key_hash` is hex SHA-256; a key in clear is never here.
 
-    Of a key that was regenerated it is the hash that it had at first: its spend goes on.
+    Of a key that was regenerated it is the hash that it had at first: its spend goes on. `user` is whose key it is,
+    `end_user` whom the request names. Events from before the latter was kept have that in `user`, of a key that is
+    nobody's.
     """
 
     key_hash: str | None = None
     user: str | None = None
     team: str | None = None
+    end_user: str | None = None
     tags: tuple[str, ...] = ()
 
 
@@ -118,3 +121,4 @@ class CompletionFailed:
     trace_context: str | None = None
     cost: NanoUsd = NOTHING
     catalog_version: str | None = None
+    allowance_ids: tuple[str, ...] = ()

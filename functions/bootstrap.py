@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import signal
+import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,10 +23,14 @@ from starlette.types import ASGIApp
 
 from functions.adapters.config_file import read_config_file
 from functions.adapters.stores import Stores
-from functions.gateway.admission import WindowAdmission
+from functions.gateway.account_administration import AccountAdministration
+from functions.gateway.admission import WholeAdmission, open_admission
+from functions.gateway.allowances import AllowanceAdmission, Terms
+from functions.gateway.announcing import Announcer
 from functions.gateway.catalog import Catalog, parse_catalog
 from functions.gateway.config import Config, ConfigError, Credentials, parse_config
 from functions.gateway.errors import StoreUnavailable
+from functions.gateway.exceeding import ExceededAlerts
 from functions.gateway.folding import Folder, open_folder
 from functions.gateway.health import Fleet
 from functions.gateway.hints import Hints
@@ -33,14 +38,20 @@ from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.keys import PREFIX, Keyring
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import AlertWebhook, Bus, DeliveredAlerts, Embedder, Upstream
+from functions.gateway.rates import RateAdmission
+from functions.gateway.remembered_holders import RememberedHolders
 from functions.gateway.settings import HTTP_URL, WORD, HttpUrl, Word, refusal
-from functions.surface.keys import KeySurface
+from functions.gateway.spending import Spending
+from functions.surface.accounts import AccountSurface, account_routes
+from functions.surface.keys import KeySurface, key_routes
 from functions.surface.router import Surface, build_gateway, build_router
+from functions.surface.spend import SpendSurface, spend_routes
 
 _ROOT = Path(__file__).parent.parent
 _SHORTEST_MASTER_KEY = 16  # characters
 _FOLD_INTERVAL_S = {"embedded": 0.02, "google": 0.25}  # Firestore advises about one write a second to a document
 _OPEN_WITHIN_S = 20
+_RECORDED_WITHIN_S = 30  # after an answer's end
 _KEY_BYTES = 16  # 22 characters, as LiteLLM's
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -104,14 +115,12 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
     """Open the upstreams and the stores for as long as the instance lives."""
     config = load_config(environment)
     _say_what_is_open(config)
-    async with open_stores(environment) as stores, open_providers() as providers, asyncio.TaskGroup() as tasks:
-        admission = WindowAdmission(
-            config.budget,
-            stores.counters,
-            now=_now,
-            clock=_clock(),
-            exceeded_status=config.budget_exceeded_status,
-        )
+    async with (
+        open_stores(environment) as stores,
+        open_providers() as providers,
+        _open_admission(config, stores) as admission,
+        asyncio.TaskGroup() as tasks,
+    ):
         deployments = [deployment for group in config.deployments.values() for deployment in group]
         hints = Hints(deployments, stores.cooldowns, now=_now, clock=_clock())
         fleet = Fleet(is_cooldown_disabled=config.is_sandbox, on_rest=hints.report)  # a sandbox fails as it is asked to
@@ -127,17 +136,77 @@ async def open_completion(environment: Environment) -> AsyncGenerator[Completion
             random=random.random,
             notice_request=hints.notice_request,
         )
-        keyring = Keyring(stores.keys, config.master_key, now=_now, clock=_clock())
+        spending = Spending(stores.activity, stores.counters, config.defaults, now=_now)
+        keyring = Keyring(
+            stores.keys,
+            stores.accounts,
+            config.master_key,
+            now=_now,
+            clock=_clock(),
+            read_spend=spending.total_of_key,
+        )
         administration = KeyAdministration(stores.keys, keyring, now=_now, new_key=_new_key)
-        keys = KeySurface(administration, keyring, config)
+        accounts = AccountAdministration(
+            stores.accounts, administration, keyring, now=_now, new_id=lambda: str(uuid.uuid4())
+        )
         surface = Surface(config, stores.counters, keyring, now=_now, is_sandbox=config.is_sandbox)
         beside_requests = [
             tasks.create_task(_warm_up(config, providers.upstreams)),
             tasks.create_task(hints.exchange(fleet)),
         ]
-        yield CompletionInstance(router=build_router(surface, completions, config, keyring, keys))
+        router = build_router(
+            surface,
+            completions,
+            config,
+            keyring,
+            *key_routes(KeySurface(administration, keyring, config, spending)),
+            *account_routes(AccountSurface(accounts, keyring, config, spending)),
+            *spend_routes(
+                SpendSurface(stores.activity, stores.keys, stores.accounts, spending, keyring, config, now=_now)
+            ),
+        )
+        yield CompletionInstance(router=router)
         for task in beside_requests:
             task.cancel()
+
+
+def _open_admission(config: Config, stores: Stores) -> AbstractAsyncContextManager[WholeAdmission]:
+    def make(tasks: asyncio.TaskGroup) -> WholeAdmission:
+        exceeded = ExceededAlerts(stores.counters, stores.bus, tasks, now=_now)
+        rates, budgets = _rate_admission(config, stores, tasks), _budget_admission(config, stores, tasks)
+        return WholeAdmission(rates, budgets, exceeded.notice)
+
+    return open_admission(make)
+
+
+def _rate_admission(config: Config, stores: Stores, tasks: asyncio.TaskGroup) -> RateAdmission:
+    return RateAdmission(
+        stores.gate,
+        tasks,
+        now=_now,
+        clock=_clock(),
+        new_id=_new_id,
+        longest_request_s=config.request_timeout_s + _RECORDED_WITHIN_S + Terms().patience_s,
+        random=random.random,
+    )
+
+
+def _budget_admission(config: Config, stores: Stores, tasks: asyncio.TaskGroup) -> AllowanceAdmission:
+    return AllowanceAdmission(
+        config.budget,
+        stores.gate,
+        stores.counters,
+        tasks,
+        now=_now,
+        clock=_clock(),
+        new_id=_new_id,
+        exceeded_status=config.budget_exceeded_status,
+        attempts_at_once=1 if config.routing.hedge_percentile is None else 2,
+        terms=Terms(
+            longest_request_s=config.request_timeout_s + _RECORDED_WITHIN_S,
+            lowers_max_tokens=config.budget_lowers_max_tokens,
+        ),
+    )
 
 
 @asynccontextmanager
@@ -146,15 +215,27 @@ async def open_fold(environment: Environment) -> AsyncGenerator[FoldInstance]:
     config = load_config(environment)
     async with open_stores(environment) as stores:
         folder = Folder(
-            budgets=[config.counted],
+            budgets=[config.budget],
             ledger=stores.ledger,
             counters=stores.counters,
-            bus=stores.bus,
+            gate=stores.gate,
+            announcer=_announcer(config, stores),
             now=_now,
             interval_s=_FOLD_INTERVAL_S[environment.gateway_backend],
         )
         async with open_folder(folder):
             yield FoldInstance(folder=folder, bus=stores.bus)
+
+
+def _announcer(config: Config, stores: Stores) -> Announcer:
+    return Announcer(
+        budgets=[config.budget],
+        defaults=config.defaults,
+        keys=stores.keys,
+        holders=RememberedHolders(stores.keys, stores.accounts, clock=_clock()),
+        counters=stores.counters,
+        bus=stores.bus,
+    )
 
 
 @asynccontextmanager
@@ -334,6 +415,10 @@ def _sandbox(url: str | None) -> dict[str, Credentials] | None:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
 
 
 def _new_key() -> str:

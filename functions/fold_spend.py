@@ -3,7 +3,8 @@
 import functions_framework.aio
 from cloudevents.http import CloudEvent
 
-from events.budget import ThresholdCrossed
+from events.accounts import AccountEvent
+from events.alerts import Alert
 from events.codec import UndecodableEvent, decode
 from events.keys import KeyEvent
 from functions import bootstrap
@@ -18,7 +19,7 @@ async def fold_spend(delivery: CloudEvent) -> None:
     instance = await bootstrap.fold_instance.get()
     try:
         event = decode(message_data(delivery))
-        if isinstance(event, ThresholdCrossed | KeyEvent):  # a key's change is recorded with the key, or not at all
+        if isinstance(event, Alert | KeyEvent | AccountEvent):  # a change is recorded with what it changes
             raise UndecodableEvent(f"{event.type} is nothing to fold")
         await instance.folder.fold(event)
     except (UndecodableDelivery, UndecodableEvent, Unstorable) as error:

@@ -1,9 +1,9 @@
-"""Pub/Sub entry for `budget-alerts`: a crossed threshold becomes one message to the webhook."""
+"""Pub/Sub entry for `budget-alerts`: an alert becomes one message to the webhook."""
 
 import functions_framework.aio
 from cloudevents.http import CloudEvent
 
-from events.budget import ThresholdCrossed
+from events.alerts import Alert
 from events.codec import UndecodableEvent, decode
 from functions import bootstrap
 from functions.gateway.ports import BUDGET_ALERTS
@@ -16,7 +16,7 @@ async def send_alert(delivery: CloudEvent) -> None:
     instance = await bootstrap.alert_instance.get()
     try:
         event = decode(message_data(delivery))
-        if not isinstance(event, ThresholdCrossed):
+        if not isinstance(event, Alert):
             raise UndecodableEvent(f"{event.type} is no alert")
     except (UndecodableDelivery, UndecodableEvent) as error:
         await instance.bus.dead_letter(BUDGET_ALERTS, kept_data(delivery), reason=str(error))

@@ -4,7 +4,22 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from events.budget import Budget, ThresholdCrossed
+from events.accounts import (
+    Account,
+    AccountEvent,
+    Team,
+    TeamCreated,
+    TeamDeleted,
+    TeamUpdated,
+    User,
+    UserCreated,
+    UserDeleted,
+    UserUpdated,
+)
+from events.accounts import event_id_of as account_event_id_of
+from events.alerts import Holder, KeyExpiring, ProjectedExceeded, SoftBudgetCrossed, ThresholdCrossed
+from events.allowance import Allowance, allowance_id
+from events.budget import Budget
 from events.keys import Key, KeyCreated, KeyDeleted, KeyUpdated, event_id_of
 from events.money import NanoUsd, nano_usd
 from events.spend import Attempt, CompletionFailed, Scopes, SpendRecorded, Usage
@@ -40,6 +55,12 @@ def spend(event_id: str = "evt-1", *, cost: int = 1, **fields: Any) -> SpendReco
     return SpendRecorded(event_id=event_id, cost=NanoUsd(cost), **given)
 
 
+def allowance(name: str = "a", granted: int = 10, *, counter: str = TODAY, **fields: Any) -> Allowance:
+    """A part of today's global budget, all of whose requests are over by noon."""
+    given: dict[str, Any] = {"settled_by": NOON, **fields}
+    return Allowance(allowance_id=allowance_id(counter, name), granted=NanoUsd(granted), **given)
+
+
 def failure(event_id: str = "evt-1", *, cost: int = 0) -> CompletionFailed:
     """One request that nobody answered."""
     attempt = Attempt(model="openai/gpt-4o", status="500", ms=12, billed=cost > 0, cost=NanoUsd(cost))
@@ -60,6 +81,9 @@ def budget(*, max_budget: float = 10, thresholds: tuple[int, ...] = (50, 80, 95,
     return Budget(budget_id="global", max_budget=nano_usd(max_budget), duration=duration, thresholds=thresholds)
 
 
+UNCAPPED = Budget(budget_id="global", max_budget=None, duration="1d")
+
+
 def threshold_crossed(percent: int = 80) -> ThresholdCrossed:
     """An alert of the global budget of $10."""
     return ThresholdCrossed(
@@ -72,6 +96,58 @@ def threshold_crossed(percent: int = 80) -> ThresholdCrossed:
         spent=nano_usd(8.2),
         max_budget=nano_usd(10),
     )
+
+
+HOLDER = Holder(
+    kind="key",
+    key_hash="ab" * 32,
+    key_name="sk-...abcd",
+    key_alias="ci_nightly",
+    user_id="ada",
+    user_email="ada@example.com",
+    team_id="red",
+    team_alias="Red",
+)
+_OF_A_KEY: dict[str, Any] = {
+    "time": NOON,
+    "budget_id": "key:1",
+    "window": "2026-11-24",
+    "window_ends_at": datetime(2026, 11, 25, tzinfo=UTC),
+    "holder": HOLDER,
+}
+
+
+def soft_budget_crossed(**fields: Any) -> SoftBudgetCrossed:
+    """An alert of a key's soft budget of $5."""
+    given: dict[str, Any] = {
+        **_OF_A_KEY,
+        "spent": nano_usd(6),
+        "soft_budget": nano_usd(5),
+        "max_budget": None,
+        **fields,
+    }
+    return SoftBudgetCrossed(event_id="key:1:2026-11-24:soft", **given)
+
+
+def projected_exceeded(**fields: Any) -> ProjectedExceeded:
+    """An alert of a key that goes on to spend $12 of $10."""
+    given: dict[str, Any] = {
+        **_OF_A_KEY,
+        "spent": nano_usd(6),
+        "soft_budget": None,
+        "max_budget": nano_usd(10),
+        "projected": nano_usd(12),
+        "exceeded_at": datetime(2026, 11, 24, 20, tzinfo=UTC),
+        **fields,
+    }
+    return ProjectedExceeded(event_id="key:1:2026-11-24:projected", **given)
+
+
+def key_expiring(days: int = 7) -> KeyExpiring:
+    """An alert of a key that expires in December."""
+    expires_at = datetime(2026, 12, 1, tzinfo=UTC)
+    event_id = f"key:1:expiring:{days}:2026-12-01T00:00:00Z"
+    return KeyExpiring(event_id=event_id, time=NOON, days=days, expires_at=expires_at, holder=HOLDER)
 
 
 def key(name: str = "a", *, version: int = 1, **fields: Any) -> Key:
@@ -107,6 +183,41 @@ def key_deleted(before: Key) -> KeyDeleted:
     """The end of a key."""
     event_id = event_id_of(before.key_id, before.version + 1)
     return KeyDeleted(event_id=event_id, time=NOON, actor="master", before=before)
+
+
+_MADE: dict[str, Any] = {"created_at": NOON, "created_by": "master", "updated_at": NOON, "updated_by": "master"}
+
+
+def user(user_id: str = "ada", *, version: int = 1, **fields: Any) -> User:
+    """A user without limits."""
+    return User(user_id=user_id, version=version, **(_MADE | fields))
+
+
+def team(team_id: str = "core", *, version: int = 1, **fields: Any) -> Team:
+    """A team without members or limits."""
+    return Team(team_id=team_id, version=version, **(_MADE | fields))
+
+
+def account_created(after: Account) -> AccountEvent:
+    """The making of a user or a team."""
+    given: dict[str, Any] = {"event_id": account_event_id_of(after, after.version), "time": NOON, "actor": "master"}
+    return UserCreated(after=after, **given) if isinstance(after, User) else TeamCreated(after=after, **given)
+
+
+def account_updated(before: Account, **fields: Any) -> AccountEvent:
+    """The change of some of its settings."""
+    version = before.version + 1
+    given: dict[str, Any] = {"event_id": account_event_id_of(before, version), "time": NOON, "actor": "master"}
+    if isinstance(before, User):
+        return UserUpdated(before=before, after=replace(before, version=version, **fields), **given)
+    return TeamUpdated(before=before, after=replace(before, version=version, **fields), **given)
+
+
+def account_deleted(before: Account) -> AccountEvent:
+    """The end of a user or a team."""
+    given: dict[str, Any] = {"event_id": account_event_id_of(before, before.version + 1), "time": NOON}
+    given["actor"] = "master"
+    return UserDeleted(before=before, **given) if isinstance(before, User) else TeamDeleted(before=before, **given)
 
 
 def model(

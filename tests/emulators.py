@@ -40,8 +40,17 @@ def emulators() -> Generator[Emulators]:
         if os.environ.get("CI"):
             pytest.fail(_INSTALL)
         pytest.skip(_INSTALL)
-    with contextlib.ExitStack() as stack:
-        firestore, pubsub = (stack.enter_context(_running(command)) for command in commands)
+    with _running(commands[0]) as firestore, _running(commands[1]) as pubsub:
+        yield Emulators(firestore=firestore, pubsub=pubsub)
+
+
+@contextlib.contextmanager
+def running_emulators() -> Generator[Emulators]:
+    """Both emulators, for as long as the context is open, for programs that are no tests."""
+    commands = _commands()
+    if commands is None:
+        raise SystemExit(_INSTALL)
+    with _running(commands[0]) as firestore, _running(commands[1]) as pubsub:
         yield Emulators(firestore=firestore, pubsub=pubsub)
 
 

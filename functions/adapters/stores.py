@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from functions.gateway.ports import Bus, Cooldowns, Counters, DeliveredAlerts, Keys, Ledger
+from functions.gateway.ports import Accounts, Activity, Bus, Cooldowns, Counters, DeliveredAlerts, Gate, Keys, Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +11,10 @@ class Stores:
 
     ledger: Ledger
     counters: Counters
+    gate: Gate
     keys: Keys
+    accounts: Accounts
+    activity: Activity
     delivered_alerts: DeliveredAlerts
     cooldowns: Cooldowns
     bus: Bus

@@ -1,4 +1,4 @@
-"""Budget alerts to a webhook, such as n8n's."""
+"""Alerts to a webhook, such as n8n's."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import httpx2
 import orjson
 
-from events.budget import ThresholdCrossed
+from events.alerts import Alert
 from functions.gateway.alerts import alert_payload
 from functions.gateway.ports import AlertNotDelivered, AlertWebhook
 
@@ -25,7 +25,7 @@ class HttpAlertWebhook:
         self._url = url
         self._within_s = within_s
 
-    async def send(self, alert: ThresholdCrossed) -> None:
+    async def send(self, alert: Alert) -> None:
         """Send it under its idempotency key. The answer is its status: a body is not read, however long it is."""
         headers = {
             "content-type": "application/json",
@@ -48,7 +48,7 @@ class HttpAlertWebhook:
 class LogAlertWebhook:
     """`AlertWebhook` for where none is configured: one line in the log."""
 
-    async def send(self, alert: ThresholdCrossed) -> None:
+    async def send(self, alert: Alert) -> None:
         """Log it."""
         _log.warning("ALERT_WEBHOOK_URL is not set; the alert is: %s", orjson.dumps(alert_payload(alert)).decode())
 

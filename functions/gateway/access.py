@@ -1,34 +1,51 @@
-"""What a virtual key may use: which models, and which paths."""
+"""What a virtual key may use, by itself and with its user and team: which models, and which paths."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from functions.gateway.ports import Deployment
 
-# LiteLLM's words for every model; there is nobody yet whose models would be fewer.
+# LiteLLM's words for every model. A team's models are a list of their own, which holds beside the key's.
 _ALL_MODELS = frozenset({"all-proxy-models", "all-team-models"})
 
 _INFERENCE = ("/chat/completions", "/embeddings")
-_MODELS = ("/models", "/model/info")
+_INFOS = ("/models", "/model/info", "/key/info")
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "llm_api_routes": (*_INFERENCE, "/models"),
     "openai_routes": (*_INFERENCE, "/models"),
-    "info_routes": _MODELS,
+    "info_routes": _INFOS,
     "management_routes": (),  # all of them want the master key
 }
 ROUTE_GROUPS = tuple(_GROUPS)
 
 
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """All the models that a `holder` may use, or where there is none, everything."""
+
+    holder: Literal["key", "user", "team"]
+    models: tuple[str, ...]
+
+
 def may_use_model(models: Sequence[str], alias: str, deployments: Mapping[str, Sequence[Deployment]]) -> bool:
-    """Say whether an alias is among a key's models, of which none means all.
+    """Say whether an alias is among somebody's models, of which none means all.
 
     One with a `*` stands for every alias that it fits, and for those whose deployments' `provider/model` it fits.
     """
-    return not models or any(_covers(entry, alias, deployments.get(alias, ())) for entry in models)
+    return not models or any(covers(entry, alias, deployments.get(alias, ())) for entry in models)
 
 
-def usable_models(models: Sequence[str], deployments: Mapping[str, Sequence[Deployment]]) -> list[str]:
-    """Give the aliases that a key may use, in the configuration's order."""
-    return [alias for alias in deployments if may_use_model(models, alias, deployments)]
+def refusing(
+    lists: Sequence[ModelList], alias: str, deployments: Mapping[str, Sequence[Deployment]]
+) -> ModelList | None:
+    """Give the first list that doesn't have an alias, or `None` where all have it."""
+    return next((one for one in lists if not may_use_model(one.models, alias, deployments)), None)
+
+
+def usable_models(lists: Sequence[ModelList], deployments: Mapping[str, Sequence[Deployment]]) -> list[str]:
+    """Give the aliases that are on all of the lists, in the configuration's order."""
+    return [alias for alias in deployments if refusing(lists, alias, deployments) is None]
 
 
 def may_use_route(allowed_routes: Sequence[str], path: str) -> bool:
@@ -40,7 +57,8 @@ def may_use_route(allowed_routes: Sequence[str], path: str) -> bool:
     return not allowed_routes or any(_leads_to(route, path) for route in allowed_routes)
 
 
-def _covers(entry: str, alias: str, group: Sequence[Deployment]) -> bool:
+def covers(entry: str, alias: str, group: Sequence[Deployment] = ()) -> bool:
+    """Say whether an entry of a list of models stands for an alias, whose deployments are its `group`."""
     if entry == alias or entry in _ALL_MODELS:
         return True
     return _fits(entry, alias) or (bool(group) and all(_fits(entry, deployment.name) for deployment in group))

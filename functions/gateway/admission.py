@@ -1,104 +1,94 @@
-"""May this request spend? Asked before a provider is."""
+"""May this request start? It needs all of its rate limits, and then all of its budgets."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from events.budget import Budget
-from events.money import NOTHING, NanoUsd
-from events.window import Window
-from functions.gateway.errors import BudgetExceeded, StoreUnavailable
-from functions.gateway.ports import Counters, Deployment, Hold, Request
-
-_FRESH_S = 1.0  # how old the counter's last reading, or its last failure, may be
-_READ_WITHIN_S = 5.0
+from events.money import NanoUsd
+from functions.gateway.allowances import AllowanceAdmission, AllowanceHold
+from functions.gateway.errors import BudgetExceeded, GatewayError
+from functions.gateway.ports import NO_LIMITS, Deployment, Limits, Parties, Request
+from functions.gateway.rates import RateAdmission, RateHold
 
 
-class WindowAdmission:
-    """`Admission` by the folded spend of the current window, read at most once a second per instance.
+class WholeHold:
+    """`Hold` on rate limits and budgets alike."""
 
-    What this instance has spent counts at once, and no later reading lowers the estimate: while folding lags, the
-    instance stops at the limit all the same. Requests in flight, and what other instances have spent but is not folded
-    yet, are not seen, so that much may pass the limit.
+    def __init__(self, rates: RateHold, budgets: AllowanceHold) -> None:
+        self.allowance_ids = budgets.allowance_ids
+        self.max_tokens = budgets.max_tokens
+        self._rates = rates
+        self._budgets = budgets
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """How much is left of the rate limits."""
+        return self._rates.headers
+
+    def settle(self, cost: NanoUsd, tokens: int) -> None:
+        """Make both exact."""
+        self._budgets.settle(cost, tokens)
+        self._rates.settle(cost, tokens)
+
+
+class WholeAdmission:
+    """`Admission` by rate limits and budgets. Made by `open_admission`.
+
+    `on_exceeded` is told of every request that a spent budget refuses, and whose it was; it returns at once.
     """
 
     def __init__(
-        self,
-        budget: Budget | None,
-        counters: Counters,
-        *,
-        now: Callable[[], datetime],
-        clock: Callable[[], float],
-        exceeded_status: int,
+        self, rates: RateAdmission, budgets: AllowanceAdmission, on_exceeded: Callable[[BudgetExceeded, Parties], None]
     ) -> None:
-        self._budget = budget
-        self._counters = counters
-        self._now = now
-        self._clock = clock
-        self._exceeded_status = exceeded_status
-        self._counter: str | None = None
-        self._spent = NOTHING
-        self._read_at = self._failed_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._rates = rates
+        self._budgets = budgets
+        self._on_exceeded = on_exceeded
 
     @asynccontextmanager
-    async def hold(self, request: Request, chain: Sequence[Deployment]) -> AsyncGenerator[Hold]:
-        """Let the request through, or raise `BudgetExceeded`, or `StoreUnavailable` where that can't be known."""
-        if self._budget is None:
-            yield WindowHold(self, None)
-            return
-        window = self._budget.window(self._now())
-        counter = self._budget.counter(window)
-        await self._refresh(counter)
-        if self._spent >= self._budget.max_budget:
-            raise self._exceeded(self._budget, window)
-        yield WindowHold(self, counter)
+    async def hold(
+        self, request: Request, chain: Sequence[Deployment], limits: Limits = NO_LIMITS
+    ) -> AsyncGenerator[WholeHold]:
+        """Hold what the request needs of everything, or nothing of anything.
 
-    def count(self, counter: str | None, cost: NanoUsd) -> None:
-        """Add what a request of this instance cost, unless its window is over."""
-        if counter == self._counter:
-            self._spent = NanoUsd(self._spent + cost)
+        Raises `RateLimited`, `BudgetExceeded`, `StoreUnavailable`. Whatever error ends the request tells of its rates.
+        """
+        async with self._rates.hold(request, limits.rates) as rates, AsyncExitStack() as stack:
+            try:
+                budgets = await stack.enter_async_context(self._budgets.hold(request, chain, limits))
+            except BaseException as error:
+                rates.withdraw()
+                _tell(error, rates)
+                if isinstance(error, BudgetExceeded):
+                    self._on_exceeded(error, limits.parties)
+                raise
+            try:
+                yield WholeHold(rates, budgets)
+            except GatewayError as error:
+                _tell(error, rates)
+                raise
 
-    async def _refresh(self, counter: str) -> None:
-        """Read the counter if the last reading is old. Who waits while it is read shares its outcome."""
-        async with self._reading:
-            now = self._clock()
-            if counter == self._counter and now - self._read_at <= _FRESH_S:
-                return
-            if now - self._failed_at <= _FRESH_S:
-                raise StoreUnavailable("The budget's store did not answer a moment ago. Try again shortly.")
-            spent = await self._read(counter)
-            estimate = self._spent if counter == self._counter else NOTHING
-            self._spent, self._counter = max(spent, estimate), counter
-            self._read_at = self._clock()
+    async def tend(self) -> None:
+        """Give back what is not needed any more, until cancelled."""
+        await asyncio.gather(self._rates.tend(), self._budgets.tend())
 
-    async def _read(self, counter: str) -> NanoUsd:
+    async def close(self) -> None:
+        """Give back everything that no request holds."""
+        await asyncio.gather(self._rates.close(), self._budgets.close())
+
+
+def _tell(error: BaseException, rates: RateHold) -> None:
+    if isinstance(error, GatewayError):
+        error.headers = {**rates.headers, **error.headers}
+
+
+@asynccontextmanager
+async def open_admission(make: Callable[[asyncio.TaskGroup], WholeAdmission]) -> AsyncGenerator[WholeAdmission]:
+    """Tend the admission that `make` gives for as long as the context is open, then give everything back."""
+    async with asyncio.TaskGroup() as tasks:
+        admission = make(tasks)
+        tending = tasks.create_task(admission.tend())
         try:
-            async with asyncio.timeout(_READ_WITHIN_S):
-                return (await self._counters.read(counter)).spent
-        except (StoreUnavailable, TimeoutError) as error:
-            self._failed_at = self._clock()
-            raise StoreUnavailable(f"The budget's store does not answer ({error}). Try again shortly.") from error
-
-    def _exceeded(self, budget: Budget, window: Window) -> BudgetExceeded:
-        return BudgetExceeded(
-            budget.budget_id,
-            spent=self._spent,
-            max_budget=budget.max_budget,
-            ends_at=window.ends_at,
-            retry_after_s=int((window.ends_at - self._now()).total_seconds()),
-            status=self._exceeded_status,
-        )
-
-
-class WindowHold:
-    """`Hold` that sets nothing aside."""
-
-    def __init__(self, admission: WindowAdmission, counter: str | None) -> None:
-        self._admission = admission
-        self._counter = counter
-
-    def settle(self, cost: NanoUsd) -> None:
-        """Count it."""
-        self._admission.count(self._counter, cost)
+            yield admission
+        finally:
+            tending.cancel()
+            await admission.close()

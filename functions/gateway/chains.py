@@ -1,10 +1,10 @@
 """Who may be asked for a request: its alias's group of deployments, and the groups that take over."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from functions.gateway.access import may_use_model, usable_models
+from functions.gateway.access import ModelList, refusing, usable_models
 from functions.gateway.errors import BadRequest, ModelNotAllowed, ModelNotFound
 from functions.gateway.policy import Chains, RoutingPolicy
 from functions.gateway.ports import Deployment, Request
@@ -32,13 +32,17 @@ class Chain:
 
 
 def resolve(
-    request: Request, deployments: Mapping[str, Group], policy: RoutingPolicy, models: Sequence[str] = ()
+    request: Request,
+    deployments: Mapping[str, Group],
+    policy: RoutingPolicy,
+    models: Sequence[ModelList] = (),
+    left_out: Container[str] = (),
 ) -> Chain:
     """Give the request's chain.
 
-    Where there are `models` of a key, nobody else is asked: of what is configured they are left out, of what the
-    request names they are refused. Raises `ModelNotAllowed`, `ModelNotFound`, or `BadRequest` for a model of another
-    mode.
+    Whom one of the lists of `models` doesn't have is not asked: of what is configured they are left out, of what the
+    request names they are refused. Those that are `left_out` take over from nobody. Raises `ModelNotAllowed`,
+    `ModelNotFound`, or `BadRequest` for a model of another mode.
     """
     if models:
         _check_allowed(request, deployments, models)
@@ -48,8 +52,10 @@ def resolve(
 
     def groups(wished: tuple[str, ...] | None, otherwise: Iterable[str], param: str) -> dict[str, Group]:
         if wished is None:
-            return _fitting(request, otherwise, deployments)
-        return _named(request, wished, deployments, param)
+            found = _fitting(request, otherwise, deployments)
+        else:
+            found = _named(request, wished, deployments, param)
+        return {alias: group for alias, group in found.items() if alias not in left_out}
 
     following = groups(wishes.fallbacks, configured, "fallbacks")
     asked = _named(request, (request.alias,), deployments, "model")
@@ -62,8 +68,8 @@ def resolve(
     )
 
 
-def _check_allowed(request: Request, deployments: Mapping[str, Group], models: Sequence[str]) -> None:
-    """Refuse a request that names a model beyond `models`."""
+def _check_allowed(request: Request, deployments: Mapping[str, Group], models: Sequence[ModelList]) -> None:
+    """Refuse a request that names a model that isn't on every list."""
     wishes = request.wishes
     named = {
         "model": (request.alias,),
@@ -73,8 +79,8 @@ def _check_allowed(request: Request, deployments: Mapping[str, Group], models: S
     }
     for param, aliases in named.items():
         for alias in aliases:
-            if not may_use_model(models, alias, deployments):
-                raise ModelNotAllowed(alias, usable_models(models, deployments), param=param)
+            if refused_by := refusing(models, alias, deployments):
+                raise ModelNotAllowed(alias, usable_models(models, deployments), holder=refused_by.holder, param=param)
 
 
 def _following(alias: str, policy: RoutingPolicy, met: set[str]) -> Iterator[str]:

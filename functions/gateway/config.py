@@ -3,16 +3,19 @@
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, NoReturn, cast
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from events.budget import Budget
-from events.money import NOTHING, nano_usd
+from events.money import NanoUsd, nano_usd
+from functions.gateway.access import covers
 from functions.gateway.catalog import Catalog, Model
 from functions.gateway.configured_chains import chains_of, faults_of_chains
 from functions.gateway.known_models import UnknownModel, known_model
+from functions.gateway.limits import NO_DEFAULTS, Defaults
 from functions.gateway.policy import RoutingPolicy
 from functions.gateway.ports import Deployment
 from functions.gateway.settings import (
@@ -29,7 +32,6 @@ from functions.gateway.settings import (
 from functions.gateway.timeouts import timeouts_of
 
 GLOBAL_BUDGET = "global"
-_UNCAPPED = Budget(budget_id=GLOBAL_BUDGET, max_budget=NOTHING, duration="1d")
 
 _COOLDOWN_S = 5
 _NUM_RETRIES = 2
@@ -59,13 +61,20 @@ class Config:
     deployments: Mapping[str, tuple[Deployment, ...]]  # by alias, in the file's order
     routing: RoutingPolicy
     drop_params: bool
-    budget: Budget | None
-    counted: Budget = _UNCAPPED  # what the spend is counted by: the budget, or its window without a limit
+    budget: Budget  # of all together
+    defaults: Defaults = NO_DEFAULTS
+    group_names: Mapping[str, str] = field(default_factory=dict[str, str])  # by aliases of theirs
     budget_exceeded_status: int
+    budget_lowers_max_tokens: bool = True
     master_key: str | None = field(repr=False)
     max_request_bytes: int
     request_timeout_s: float = 600
     is_sandbox: bool = False  # no provider is asked: nothing has a key
+
+    def means(self, entry: str, alias: str) -> bool:
+        """Say whether an entry of a list of models stands for an alias, or for the group that it is another name of."""
+        group = self.deployments.get(alias, ())
+        return covers(entry, alias, group) or covers(entry, self.group_names.get(alias, alias), group)
 
 
 def parse_config(
@@ -90,10 +99,12 @@ def parse_config(
         catalog_version=catalog.version,
         deployments=deployments,
         routing=_routing(file, deployments),
+        group_names=file.router_settings.model_group_alias,
         drop_params=file.litellm_settings.drop_params,
         budget=_budget(file),
-        counted=_budget(file) or replace(_UNCAPPED, duration=file.litellm_settings.budget_duration),
+        defaults=_defaults(file),
         budget_exceeded_status=file.litellm_settings.budget_exceeded_status_code,
+        budget_lowers_max_tokens=file.litellm_settings.budget_lowers_max_tokens,
         master_key=file.general_settings.master_key,
         max_request_bytes=int(file.general_settings.max_request_size_mb * 1024 * 1024),
         request_timeout_s=file.litellm_settings.request_timeout,
@@ -283,13 +294,26 @@ def _routing(file: GatewayFile, names: Collection[str]) -> RoutingPolicy:
     )
 
 
-def _budget(file: GatewayFile) -> Budget | None:
+def _defaults(file: GatewayFile) -> Defaults:
     settings = file.litellm_settings
-    if settings.max_budget is None:
-        return None
+    return Defaults(
+        thresholds=file.general_settings.budget_alert_thresholds,
+        user_budget=_nano_usd(settings.max_internal_user_budget),
+        user_budget_duration=settings.internal_user_budget_duration,
+        end_user_budget=_nano_usd(settings.max_end_user_budget),
+        end_user_budget_duration=settings.end_user_budget_duration,
+    )
+
+
+def _nano_usd(amount: Decimal | None) -> NanoUsd | None:
+    return None if amount is None else nano_usd(amount)
+
+
+def _budget(file: GatewayFile) -> Budget:
+    settings = file.litellm_settings
     return Budget(
         budget_id=GLOBAL_BUDGET,
-        max_budget=nano_usd(settings.max_budget),
+        max_budget=_nano_usd(settings.max_budget),
         duration=settings.budget_duration,
         thresholds=file.general_settings.budget_alert_thresholds,
     )

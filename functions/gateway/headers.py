@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
+from events.keys import Key
 from events.money import NanoUsd, usd
 from events.spend import Attempt
 from functions.gateway.ports import Deployment
@@ -25,10 +26,13 @@ def answer_headers(
     fallbacks: int,
     cost: NanoUsd | None,
     dropped_params: Sequence[str],
-) -> Mapping[str, str]:
+    max_tokens: int | None = None,
+    rates: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """Give an answer's headers; a stream's leave before its cost is known.
 
-    `fallbacks` counts the deployments that failed or were passed over before the one that answered.
+    `fallbacks` counts the deployments that failed or were passed over before the one that answered;
+    `rates` are the headers that tell of rate limits.
     """
     asked = len({attempt.model_id for attempt in attempts})
     headers = {
@@ -41,10 +45,29 @@ def answer_headers(
         "x-gateway-attempts": attempts_header(attempts),
     }
     if cost is not None:
-        headers["x-litellm-response-cost"] = f"{usd(cost):.9f}"
+        headers["x-litellm-response-cost"] = _in_usd(cost)
     if dropped_params:
         headers["x-gateway-dropped-params"] = ",".join(dropped_params)
-    return {name: printable(value) for name, value in headers.items()}
+    if max_tokens is not None:
+        headers["x-gateway-max-tokens"] = str(max_tokens)
+    return {name: printable(value) for name, value in headers.items()} | dict(rates or {})
+
+
+def key_headers(key: Key | None, spent: NanoUsd | None, cost: NanoUsd | None) -> dict[str, str]:
+    """Tell of the key that a request came with: what it has spent in all, with this request, and its own limits."""
+    if key is None:
+        return {}
+    told = {
+        "x-litellm-key-spend": None if spent is None else _in_usd(NanoUsd(spent + (cost or 0))),
+        "x-litellm-key-max-budget": None if key.max_budget is None else _in_usd(key.max_budget),
+        "x-litellm-key-rpm-limit": key.rpm_limit,
+        "x-litellm-key-tpm-limit": key.tpm_limit,
+    }
+    return {name: str(value) for name, value in told.items() if value is not None}
+
+
+def _in_usd(amount: NanoUsd) -> str:
+    return f"{usd(amount):.9f}"
 
 
 def printable(value: str) -> str:

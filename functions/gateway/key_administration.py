@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
+from events.accounts import AccountKind
 from events.keys import Key, KeyChanged, KeyEvent, key_after, key_before
 from functions.gateway import key_changes
 from functions.gateway.errors import BadRequest, KeyConflict, KeyNotFound
@@ -14,7 +15,8 @@ from functions.gateway.keys import Keyring, hash_key
 from functions.gateway.ports import AliasTaken, KeyChangedMeanwhile, KeyPage, KeyQuery, Keys, KeyTaken
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_TRIES = 5
+_TRIES = 40  # of as many changes at once, one succeeds each time
+_DELETED_TOGETHER = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class KeyAdministration:
     async def regenerate(self, presented: str, asked: Asked, actor: str) -> ShownKey:
         """Put another key in the place of one. Raises `KeyNotFound`."""
         renewed = self._chosen(asked, "new_key")
+        if hash_key(renewed) == _hash_of(presented):
+            raise _taken("new_key")
         key = await self._change(
             partial(self.find, presented),
             lambda key: key_changes.regenerated(key, renewed, asked, actor, self._now()),
@@ -84,9 +88,24 @@ class KeyAdministration:
             return [*named, *aliases]
         raise _conflict()
 
+    async def delete_of(self, kind: AccountKind, account_id: str, actor: str) -> None:
+        """Delete every key of a user or a team, some at a time; what is deleted stays so if that breaks off.
+
+        Raises `KeyConflict`.
+        """
+        query = of_account(kind, account_id, limit=_DELETED_TOGETHER)
+        conflicts = 0
+        while keys := (await self._keys.page(query)).keys:
+            try:
+                await self._commit([key_changes.deleted(key, actor, self._now()) for key in keys], "key")
+            except KeyChangedMeanwhile:
+                conflicts += 1
+                if conflicts == _TRIES:
+                    raise KeyConflict("Keys are being changed by others; not all were deleted. Try again.") from None
+
     async def find(self, presented: str, *, param: str = "key") -> Key:
         """Give a key, by itself or by its hash. Raises `KeyNotFound`."""
-        key_hash = presented if _HASH.fullmatch(presented) else hash_key(presented)
+        key_hash = _hash_of(presented)
         key = await self._keys.get(key_hash)
         if key is None:
             raise KeyNotFound(f"with the hash {key_hash}", param=param)
@@ -138,6 +157,17 @@ class KeyAdministration:
         if self._keyring.is_master(chosen):
             raise _taken(param)
         return chosen
+
+
+def _hash_of(presented: str) -> str:
+    return presented if _HASH.fullmatch(presented) else hash_key(presented)
+
+
+def of_account(kind: AccountKind, account_id: str, *, limit: int) -> KeyQuery:
+    """Ask for the keys of a user or a team."""
+    if kind == "user":
+        return KeyQuery(user_id=account_id, limit=limit)
+    return KeyQuery(team_id=account_id, limit=limit)
 
 
 def _taken(param: str) -> BadRequest:

@@ -24,7 +24,8 @@ _LAST_SHOWN = 4  # characters
 _UNSET: Mapping[str, Any] = {
     "key_alias": None, "user_id": None, "team_id": None, "models": (), "allowed_routes": (), "tags": (), "metadata": {},
     "blocked": False, "max_budget": None, "soft_budget": None, "budget_duration": None, "model_max_budget": (),
-    "rpm_limit": None, "tpm_limit": None, "max_parallel_requests": None,
+    "rpm_limit": None, "tpm_limit": None, "max_parallel_requests": None, "model_rpm_limit": (),
+    "model_tpm_limit": (),
 }  # fmt: skip
 
 

@@ -22,8 +22,9 @@ from functions.gateway.errors import (
     StoreUnavailable,
     StreamBroken,
 )
-from functions.gateway.headers import answer_headers
+from functions.gateway.headers import answer_headers, key_headers
 from functions.gateway.health import Fleet
+from functions.gateway.limits import RememberedLimits, with_limits_of_their_own
 from functions.gateway.ports import (
     SPEND_EVENTS,
     Admission,
@@ -33,6 +34,7 @@ from functions.gateway.ports import (
     Embedder,
     EmbeddingRequest,
     Hold,
+    Limits,
     Request,
     Upstream,
 )
@@ -41,6 +43,7 @@ from functions.gateway.routing import Plan
 from functions.gateway.run import Caller, Run
 from functions.gateway.walk import Served, Walk
 from functions.gateway.wire import DONE, ChunkRenderer, render_answer, render_embeddings, render_stream_error
+from functions.gateway.worst_case import with_at_most
 
 _RECORD_WITHIN_S = 20
 _log = logging.getLogger(__name__)
@@ -88,6 +91,7 @@ class Completions:
         notice_request: Callable[[], None] = _unnoticed,
     ) -> None:
         self._config = config
+        self._limits_of = RememberedLimits(config.defaults, config.means)
         self._upstreams = upstreams
         self._embedders = embedders
         self._fleet = fleet
@@ -104,7 +108,8 @@ class Completions:
     async def answer(self, request: ChatRequest, caller: Caller) -> RenderedAnswer:
         """Answer whole. The spend event is acknowledged when this returns. Raises `GatewayError`."""
         run, chain, plan = self._begin(request, caller)
-        async with self._admission.hold(request, list(chain.deployments())) as hold:
+        async with self._admission.hold(request, list(chain.deployments()), self._limits(request, caller)) as hold:
+            request = _admitted(request, run, hold)
             asking = self._askings.answer(request, has_lenient=plan.has_lenient)
             served = await self._served(run, plan, hold, asking)
             await self._record(run, hold, "completed")
@@ -117,19 +122,22 @@ class Completions:
             is_legacy=request.offers_functions,
         )
         dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
-        return RenderedAnswer(headers=self._headers(run, plan, served.deployment, dropped, run.cost), body=body)
+        headers = self._headers(run, plan, hold, served.deployment, dropped, run.cost)
+        return RenderedAnswer(headers=headers, body=body)
 
     async def embed(self, request: EmbeddingRequest, caller: Caller) -> RenderedAnswer:
         """Give embeddings. The spend event is acknowledged when this returns. Raises `GatewayError`."""
         run, chain, plan = self._begin(request, caller)
-        async with self._admission.hold(request, list(chain.deployments())) as hold:
+        async with self._admission.hold(request, list(chain.deployments()), self._limits(request, caller)) as hold:
+            run.allowance_ids = hold.allowance_ids
             served = await self._served(run, plan, hold, self._askings.embeddings(request))
             await self._record(run, hold, "completed")
         model = shown_model(request, served.deployment)
         encoding_format: str | None = request.body.get("encoding_format")
         body = render_embeddings(served.answer, run.usage, model=model, encoding_format=encoding_format)
         dropped = self._embedders[served.deployment.provider].dropped_params(request, served.deployment)
-        return RenderedAnswer(headers=self._headers(run, plan, served.deployment, dropped, run.cost), body=body)
+        headers = self._headers(run, plan, hold, served.deployment, dropped, run.cost)
+        return RenderedAnswer(headers=headers, body=body)
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, caller: Caller) -> AsyncGenerator[RenderedStream]:
@@ -139,7 +147,8 @@ class Completions:
         event instead. Leaving early stops the upstream and records what was consumed.
         """
         run, chain, plan = self._begin(request, caller)
-        async with self._admission.hold(request, list(chain.deployments())) as hold:
+        async with self._admission.hold(request, list(chain.deployments()), self._limits(request, caller)) as hold:
+            request = _admitted(request, run, hold)
             asking = self._askings.stream(request, has_lenient=plan.has_lenient)
             try:
                 served = await self._served(run, plan, hold, asking)
@@ -149,7 +158,7 @@ class Completions:
             relay = self._relay(request, run, plan, served)
             try:
                 dropped = self._upstreams[served.deployment.provider].dropped_params(request, served.deployment)
-                headers = self._headers(run, plan, served.deployment, dropped)
+                headers = self._headers(run, plan, hold, served.deployment, dropped)
                 yield RenderedStream(headers=headers, events=self._events(request, run, relay, hold))
             finally:
                 await relay.close()
@@ -160,12 +169,17 @@ class Completions:
     def _begin(self, request: Request, caller: Caller) -> tuple[Run, Chain, Plan]:
         self._notice_request()
         policy = self._config.routing
-        chain = resolve(request, self._config.deployments, policy, caller.models)
+        deployments = self._config.deployments
+        limited = with_limits_of_their_own(caller.parties.key, deployments, self._config.means)
+        chain = resolve(request, deployments, policy, caller.models, left_out=limited)
         run = Run(request, caller, started=self._clock())
         wish_s = request.wishes.request_timeout_s or math.inf
         deadline = run.started + min(wish_s, self._config.request_timeout_s)
         plan = Plan(request, chain, self._fleet, policy, now=run.started, deadline=deadline, random=self._random)
         return run, chain, plan
+
+    def _limits(self, request: Request, caller: Caller) -> Limits:
+        return self._limits_of.of(caller.parties, request.alias)
 
     async def _served(self, run: Run, plan: Plan, hold: Hold, asking: Asking[T]) -> Served[T]:
         """Have somebody of the chain answer; what it cost that nobody did is reported."""
@@ -223,13 +237,13 @@ class Completions:
     async def _record(self, run: Run, hold: Hold, outcome: Outcome) -> None:
         """Have the spend event acknowledged. Raises `StoreUnavailable`; what can't be recorded is logged whole."""
         event = run.conclude(outcome, version=self._config.catalog_version, time=self._now(), clock=self._clock())
+        hold.settle(event.cost, run.tokens)  # recorded or not, it is spent
         try:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)
         except (StoreUnavailable, TimeoutError) as error:
             _log.critical("spend could not be recorded (%s): %s", error, encode(event).decode())
             raise StoreUnavailable("The answer could not be recorded, so it is withheld. Try again shortly.") from error
-        hold.settle(event.cost)
 
     async def _record_abandoned(self, run: Run, hold: Hold) -> None:
         """Record a request whose client left before the first content, by what its provider said that it bills."""
@@ -241,23 +255,44 @@ class Completions:
 
     async def _report_failure(self, run: Run, hold: Hold) -> None:
         event = run.failed(version=self._config.catalog_version, time=self._now(), clock=self._clock())
+        if event.cost:
+            hold.settle(event.cost, run.tokens)
         try:
             with anyio.fail_after(_RECORD_WITHIN_S, shield=True):
                 await self._bus.publish(SPEND_EVENTS, event)
         except (StoreUnavailable, TimeoutError):
             _log.error("a failure could not be recorded: %s", encode(event).decode())
-        if event.cost:
-            hold.settle(event.cost)
 
     @staticmethod
     def _headers(
-        run: Run, plan: Plan, deployment: Deployment, dropped: tuple[str, ...], cost: NanoUsd | None = None
+        run: Run,
+        plan: Plan,
+        hold: Hold,
+        deployment: Deployment,
+        dropped: tuple[str, ...],
+        cost: NanoUsd | None = None,
     ) -> Mapping[str, str]:
         call_id, fallbacks = run.caller.request_id, plan.fallbacks(deployment)
-        return answer_headers(call_id, deployment, run.attempts, fallbacks=fallbacks, cost=cost, dropped_params=dropped)
+        of_key = key_headers(run.caller.parties.key, run.caller.key_spent, cost)
+        return of_key | answer_headers(
+            call_id,
+            deployment,
+            run.attempts,
+            fallbacks=fallbacks,
+            cost=cost,
+            dropped_params=dropped,
+            max_tokens=run.max_tokens,
+            rates=hold.headers,
+        )
 
     def _unix_time(self) -> int:
         return int(self._now().timestamp())
+
+
+def _admitted(request: ChatRequest, run: Run, hold: Hold) -> ChatRequest:
+    """Give the request as its hold lets it be asked."""
+    run.allowance_ids, run.max_tokens = hold.allowance_ids, hold.max_tokens
+    return request if hold.max_tokens is None else with_at_most(request, hold.max_tokens)
 
 
 def shown_model(request: Request, deployment: Deployment) -> str:

@@ -4,9 +4,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
-from events.budget import BudgetWindow, ThresholdCrossed
+from events.accounts import Account, AccountEvent, AccountKind, Team, User
+from events.activity import Completion, Dimension, Slot, Status, Sums
+from events.alerts import Alert, Mark
+from events.allowance import Allowance
+from events.budget import Budget, BudgetWindow
 from events.codec import Event
 from events.keys import Key, KeyEvent
 from events.money import NanoUsd
@@ -230,6 +234,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def known(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """Give those of the ids whose events are in it. Raises `StoreUnavailable`."""
+        ...
+
     def replay(self) -> AsyncIterator[Event]:
         """Give every event once, in no particular order."""
         ...
@@ -239,11 +247,11 @@ class Counters(Protocol):
     """What is computed from the ledger. Counters are named by `Budget.counter`; an unknown one is at zero."""
 
     async def read(self, counter: str) -> BudgetWindow:
-        """Give the money spent and the thresholds marked as announced. Raises `StoreUnavailable`."""
+        """Give the money spent and what is marked as announced. Raises `StoreUnavailable`."""
         ...
 
-    async def mark_crossed(self, counter: str, percents: Sequence[int]) -> None:
-        """Remember that these thresholds were announced; doing it twice is harmless."""
+    async def mark_announced(self, counter: str, marks: Sequence[Mark]) -> None:
+        """Remember that these alerts of a window were announced; doing it twice is harmless."""
         ...
 
     async def set_spent(self, counter: str, spent: NanoUsd) -> None:
@@ -252,6 +260,65 @@ class Counters(Protocol):
 
     def names(self) -> AsyncIterator[str]:
         """Give the name of every counter there is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What was granted of an amount that was asked for, and how much of its window's budget is handed out with it."""
+
+    granted: NanoUsd
+    admitted: NanoUsd
+
+
+class Gate(Protocol):
+    """How much of each window's budget is handed out (`admitted`), and to whom.
+
+    Where two ask at once, what they are granted together stays within the limit. Each call raises `StoreUnavailable`,
+    whether it was done or not; asking again is harmless.
+    """
+
+    async def take(self, asked: Allowance, *, limit: NanoUsd, gate_expires_at: datetime | None = None) -> Grant:
+        """Hand out `asked.granted`, or as much as keeps `admitted` within the limit.
+
+        An allowance that is known by its id already is taken once: the answer says what it was granted, or nothing
+        where its rest was given back. From `gate_expires_at` on nobody asks for `admitted` any more; `None`: somebody
+        always may. One whose `returned` is given was given back with that: it takes up the rest and is never late.
+        """
+        ...
+
+    async def give_back(self, allowance_id: str, rest: NanoUsd) -> None:
+        """Take an allowance's rest back; nothing where that was done, or it is forgotten."""
+        ...
+
+    async def admitted(self, counter: str) -> NanoUsd:
+        """Say how much of a window's budget is handed out."""
+        ...
+
+    async def unsettled(self, now: datetime, *, limit: int = 500) -> Sequence[Allowance]:
+        """Give the allowances past their `settled_by` that were neither given back nor reconciled, and don't lapse.
+
+        No more than `limit`, those that are late for longest.
+        """
+        ...
+
+    async def known(self, allowance_ids: Sequence[str]) -> Sequence[Allowance]:
+        """Give those of the allowances that are not forgotten."""
+        ...
+
+    async def amend(self, before: Allowance, after: Allowance) -> bool:
+        """Put `after` in the place of `before`, and what it has returned at others' disposal.
+
+        Does nothing, and says so, where the allowance is not as `before` any more.
+        """
+        ...
+
+    async def sweep(self, now: datetime, *, limit: int) -> int:
+        """Forget allowances that have expired and were given back or lapse, and gates that have none left.
+
+        With them go the counters of their spend. Forgets no more than `limit` of both, and says how many. Stopping
+        midway, or doing it again, is harmless.
+        """
         ...
 
 
@@ -294,6 +361,14 @@ class Keys(Protocol):
         """Give the key as it is, or `None` where there is none. Raises `StoreUnavailable`."""
         ...
 
+    async def by_id(self, key_id: str) -> Key | None:
+        """Give the key that had this hash at first, whatever it has now. Raises `StoreUnavailable`."""
+        ...
+
+    async def expiring(self, after: datetime, before: datetime) -> Sequence[Key]:
+        """Give the keys that expire after the one time and not after the other. Raises `StoreUnavailable`."""
+        ...
+
     async def page(self, query: KeyQuery) -> KeyPage:
         """Give some keys. Raises `StoreUnavailable`."""
         ...
@@ -303,6 +378,71 @@ class Keys(Protocol):
 
         Committing again what is committed already is harmless. Raises `KeyChangedMeanwhile`, `KeyTaken`, `AliasTaken`,
         `Unstorable`, `StoreUnavailable`.
+        """
+        ...
+
+    async def restore(self, before: Key | None, after: Key | None) -> None:
+        """Have the record of a hash, which says `before`, say what a replay says. Raises `StoreUnavailable`."""
+        ...
+
+
+class AccountChangedMeanwhile(Exception):
+    """Somebody else's change of a user or a team came first; nothing of the commit was written. Read it again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountQuery:
+    """Which users or teams to list: those of which all that is given here is so. `offset` of them are passed over.
+
+    `ids` are 30 at most; `member` is whom a team has as one.
+    """
+
+    ids: tuple[str, ...] | None = None
+    alias: str | None = None
+    member: str | None = None
+    offset: int = 0
+    limit: int = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountPage:
+    """Some of the users or teams that were asked for, the newest first, and how many there are in all."""
+
+    accounts: tuple[Account, ...]
+    total: int
+
+
+class Accounts(Protocol):
+    """Users and teams: what the ledger's events of them come to, written in the same commits as the events."""
+
+    async def get(self, kind: AccountKind, account_id: str) -> Account | None:
+        """Give one as it is, or `None` where there is none. Raises `StoreUnavailable`."""
+        ...
+
+    async def next_version(self, kind: AccountKind, account_id: str) -> int:
+        """Give the next change's version: 1, or more where there is one, or was once. Raises `StoreUnavailable`."""
+        ...
+
+    async def named(self, kind: AccountKind, account_ids: Sequence[str]) -> Mapping[str, Account]:
+        """Give those that there are, by their ids. Raises `StoreUnavailable`."""
+        ...
+
+    async def page(self, kind: AccountKind, query: AccountQuery) -> AccountPage:
+        """Give some. Raises `StoreUnavailable`."""
+        ...
+
+    async def commit(self, events: Sequence[AccountEvent]) -> None:
+        """Append the events to the ledger and bring users and teams to what they say, or nothing; each of another one.
+
+        Committing again what is committed already is harmless. Raises `AccountChangedMeanwhile`, `Unstorable`,
+        `StoreUnavailable`.
+        """
+        ...
+
+    async def restore(self, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
+        """Have one say what its last event in the ledger says; without one, be as if it never was.
+
+        Raises `StoreUnavailable`.
         """
         ...
 
@@ -376,9 +516,9 @@ class Subscription(Protocol):
 
 
 class AlertWebhook(Protocol):
-    """Where budget alerts go."""
+    """Where alerts go."""
 
-    async def send(self, alert: ThresholdCrossed) -> None:
+    async def send(self, alert: Alert) -> None:
         """Return once the receiver has answered 2xx. Raises `AlertNotDelivered`."""
         ...
 
@@ -387,20 +527,163 @@ class AlertNotDelivered(Exception):
     """The webhook refused or fell silent; the message says how."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendQuery:
+    """Which requests to list: those of which all that is given here is so. `offset` of them are passed over.
+
+    `name` is that of the answer or of the call, `alias` what was asked for, `[since, until)` when it was answered.
+    """
+
+    key: str | None = None
+    user: str | None = None
+    team: str | None = None
+    end_user: str | None = None
+    model: str | None = None
+    alias: str | None = None
+    provider: str | None = None
+    status: Status | None = None
+    name: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    offset: int = 0
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendPage:
+    """Some of the requests that were asked for, the latest first, and how many there are in all."""
+
+    requests: tuple[Completion, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellQuery:
+    """Which cells to give: those of the days `first` to `last`, and of all that is given here."""
+
+    first: str
+    last: str
+    key: str | None = None
+    user: str | None = None
+    team: str | None = None
+
+
+class Activity(Protocol):
+    """What `events.activity` makes of the ledger, written in the ledger's own commits. Each raises `StoreUnavailable`.
+
+    Who reads many sums says how many at most; where there are more, some of them are missing.
+    """
+
+    async def named(self, period: str, dimension: Dimension, names: Sequence[str]) -> Mapping[str, Sums]:
+        """Give the sums of some names; what is missing has none."""
+        ...
+
+    async def highest(self, dimension: Dimension, *, offset: int, limit: int) -> Sequence[tuple[str, Sums]]:
+        """Give names and their sums of all time, the highest spend first."""
+        ...
+
+    async def daily(self, dimension: Dimension, first: str, last: str, *, limit: int) -> Sequence[tuple[Slot, Sums]]:
+        """Give every day's sums by name, the earliest day first."""
+        ...
+
+    async def cells(self, query: CellQuery, *, limit: int) -> Sequence[tuple[Slot, Sums]]:
+        """Give the days' sums by everything at once, the earliest day first."""
+        ...
+
+    async def page(self, query: SpendQuery) -> SpendPage:
+        """List requests."""
+        ...
+
+    async def keys(self, key_ids: Sequence[str]) -> Mapping[str, Key]:
+        """Give those of the keys that there are, by the hash that each had at first."""
+        ...
+
+    def stored(self) -> AsyncIterator[tuple[Slot, Sums]]:
+        """Give every sum there is, for a replay to compare."""
+        ...
+
+    async def put(self, sums: Mapping[Slot, Sums]) -> None:
+        """Have sums say what a replay says."""
+        ...
+
+    async def unlisted(self, requests: Sequence[Completion]) -> Sequence[Completion]:
+        """Give those requests of the ledger that `page` doesn't know: they were recorded by a version without it."""
+        ...
+
+    async def enlist(self, requests: Sequence[Completion]) -> None:
+        """Have `page` know requests of the ledger; doing it twice is harmless."""
+        ...
+
+
 # --- admission -------------------------------------------------------------------------------------
+
+
+RateKind = Literal["requests", "tokens", "parallel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """So many requests or tokens a minute, or so many requests at once. `scope` says whose, as a budget's id does."""
+
+    scope: str
+    kind: RateKind
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parties:
+    """Everybody whom a request is counted for. `end_user` is whom it names itself."""
+
+    key: Key | None = None
+    user: User | None = None
+    team: Team | None = None
+    end_user: str | None = None
+
+
+NOBODY = Parties()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """All that holds for one request, beside the global budget; the widest come first. `parties` are whose it is."""
+
+    budgets: tuple[Budget, ...] = ()
+    rates: tuple[Rate, ...] = ()
+    parties: Parties = field(default=NOBODY, compare=False)
+
+
+NO_LIMITS = Limits()
 
 
 class Hold(Protocol):
     """What one request may spend. Whatever isn't settled when it ends was not spent."""
 
-    def settle(self, cost: NanoUsd) -> None:
-        """Say what the request really cost; once, as soon as it is known."""
+    @property
+    def allowance_ids(self) -> tuple[str, ...]:
+        """What its spend is counted in, besides the budgets that it was admitted to."""
+        ...
+
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens its answer may have, where that is fewer than were asked for."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the client is told of its rate limits."""
+        ...
+
+    def settle(self, cost: NanoUsd, tokens: int) -> None:
+        """Say what the request really cost, and how many tokens it had; once, as soon as it is known."""
         ...
 
 
 class Admission(Protocol):
     """Decides whether a request may start to spend."""
 
-    def hold(self, request: Request, chain: Sequence[Deployment]) -> AbstractAsyncContextManager[Hold]:
-        """Set aside what the request may cost on any deployment of its chain. Raises `BudgetExceeded`."""
+    def hold(self, request: Request, chain: Sequence[Deployment], limits: Limits) -> AbstractAsyncContextManager[Hold]:
+        """Set aside what the request may cost on any deployment of its chain, and count it in its rates.
+
+        Raises `RateLimited`, `BudgetExceeded`.
+        """
         ...

@@ -7,9 +7,10 @@ from typing import Any
 
 from events.money import NOTHING, NanoUsd
 from events.spend import Attempt, CompletionFailed, Outcome, Scopes, SpendRecorded, Usage
+from functions.gateway.access import ModelList
 from functions.gateway.catalog import cost_of
 from functions.gateway.estimates import interrupted_usage
-from functions.gateway.ports import Answer, Chunk, Deployment, Embeddings, Request
+from functions.gateway.ports import NOBODY, Answer, Chunk, Deployment, Embeddings, Parties, Request
 
 _LONGEST_NAME = 256
 _ANSWERED = "200"
@@ -20,13 +21,16 @@ _NO_TEXT = ("tool_calls", "function_call", "refusal", "audio", "images")
 class Caller:
     """Who asks, and how their request is known. `trace_context` is a W3C `traceparent`.
 
-    `models` are all that they may use, or where there is none, everything.
+    They may use what is on all lists of `models`; where there is none, everything. `parties` are whose limits hold;
+    `key_spent` is what their key has spent in all, as far as it is known.
     """
 
     request_id: str
     scopes: Scopes
+    parties: Parties = NOBODY
     trace_context: str | None = None
-    models: tuple[str, ...] = ()
+    models: tuple[ModelList, ...] = ()
+    key_spent: NanoUsd | None = None
 
 
 class OpenAttempt:
@@ -109,6 +113,8 @@ class Run:
         self.request = request
         self.caller = caller
         self.started = started
+        self.allowance_ids: tuple[str, ...] = ()
+        self.max_tokens: int | None = None  # that the budget allows an answer
         self._attempts: dict[OpenAttempt, Attempt] = {}  # in the order of their ends
         self._told: list[OpenAttempt] = []  # whose content the client has been given
         self._event_id = str(uuid.uuid4())
@@ -143,6 +149,12 @@ class Run:
     def usage(self) -> Usage:
         """The usage of what the client was given; of a stream that another deployment went on with, of both."""
         return sum((attempt.final_usage for attempt in self._told), Usage())
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens went in and out, of what the client was given."""
+        usage = self.usage
+        return usage.input_tokens + usage.output_tokens
 
     @property
     def usage_details(self) -> dict[str, Any]:
@@ -182,6 +194,7 @@ class Run:
             trace_context=self.caller.trace_context,
             cost=self.cost,
             catalog_version=version,
+            allowance_ids=self.allowance_ids,
         )
 
     def _put(self, attempt: OpenAttempt, status: str, clock: float, *, billed: Usage | None) -> None:
@@ -217,6 +230,7 @@ class Run:
             cost=self.cost,
             catalog_version=version,
             scopes=self.caller.scopes,
+            allowance_ids=self.allowance_ids,
             outcome=outcome,
             attempts=self.attempts,
             latency_ms=_ms(self.started, clock),

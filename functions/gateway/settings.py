@@ -36,6 +36,8 @@ _SWITCH = "true or false"
 _SETTINGS = "settings, indented below it"
 
 _LARGEST_BUDGET_USD = 9_000_000_000  # what a counter of 63 bits can hold
+_USD = f"a number of USD: 0, or from 0.000000001 to {_LARGEST_BUDGET_USD}"
+_PERIOD = "a whole number and s, m, h, d or w, of a hundred years at most, or 1mo"
 _LONGEST_SHOWN = 80
 
 
@@ -213,17 +215,20 @@ class RouterSettings(Resilience, AttemptTimeouts):
 class LitellmSettings(Resilience):
     """The global budget in USD (none without `max_budget`), and what holds for every request.
 
-    `drop_params` says what happens to parameters an upstream can't take, `request_timeout` how many seconds a request
-    may take over all its attempts.
+    The budgets of each end user, and of each user without one of their own, last for good without a duration.
+    `budget_lowers_max_tokens` says whether an answer is made shorter where a budget can't cover all that was asked for,
+    `drop_params` what happens to parameters an upstream can't take, `request_timeout` how many seconds a request may
+    take over all its attempts.
     """
 
-    max_budget: _Budget | None = Field(
-        default=None, description=f"a number of USD: 0, or from 0.000000001 to {_LARGEST_BUDGET_USD}"
-    )
-    budget_duration: _Duration = Field(
-        default="1d", description="a whole number and s, m, h, d or w, of a hundred years at most, or 1mo"
-    )
+    max_budget: _Budget | None = Field(default=None, description=_USD)
+    budget_duration: _Duration = Field(default="1d", description=_PERIOD)
+    max_end_user_budget: _Budget | None = Field(default=None, description=_USD)
+    end_user_budget_duration: _Duration | None = Field(default=None, description=_PERIOD)
+    max_internal_user_budget: _Budget | None = Field(default=None, description=_USD)
+    internal_user_budget_duration: _Duration | None = Field(default=None, description=_PERIOD)
     budget_exceeded_status_code: _Status = Field(default=429, description="400, 402, 403, 422 or 429")
+    budget_lowers_max_tokens: bool = Field(default=True, description=_SWITCH)
     drop_params: bool = Field(default=True, description=_SWITCH)
     request_timeout: _Seconds = Field(default=600, description=_SECONDS)
 

@@ -3,7 +3,7 @@
 Source: https://platform.openai.com/docs/api-reference/chat/create, …/embeddings/create
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, Required, cast
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
@@ -430,6 +430,16 @@ def read_body(shape: TypeAdapter[Any], raw: bytes) -> dict[str, Any]:
     except ValueError as error:  # also where it is nested too deeply for what follows
         raise BadRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
     return checked(shape, body)
+
+
+def read_query(shape: TypeAdapter[Any], given: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Check a query, whose parameters are there but once. Raises `BadRequest`, naming the first one at fault."""
+    query: dict[str, str] = {}
+    for name, value in given:
+        if name in query:
+            raise BadRequest(f"{name} is there twice; send it once.", param=name)
+        query[name] = value
+    return checked(shape, query)
 
 
 def checked(shape: TypeAdapter[Any], body: Any) -> dict[str, Any]:

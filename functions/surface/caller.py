@@ -6,7 +6,7 @@ import uuid
 from starlette.requests import Request
 from starlette.types import Scope
 
-from functions.gateway.keys import Identity
+from functions.gateway.keys import Identity, Keyring
 from functions.gateway.run import Caller
 
 CALL_ID = "x-litellm-call-id"
@@ -24,12 +24,25 @@ def call_id_of(scope: Scope) -> str:
     return known
 
 
-def caller_of(request: Request, identity: Identity, user: str | None) -> Caller:
-    """Say who asks. A trace context that is none is left aside, as its standard wants."""
+async def operator_of(request: Request, keyring: Keyring) -> str:
+    """Give the name of the operator who asks, for the ledger. Raises `MasterKeyRequired`, `NotAuthenticated`."""
+    identity = await keyring.authenticate(request.headers, request.scope["path"])
+    identity.check_master()
+    return identity.actor
+
+
+def caller_of(request: Request, identity: Identity, end_user: str | None) -> Caller:
+    """Say who asks, for whom; a name of nothing names nobody. A trace context that is none is left aside.
+
+    The latter is what its standard wants.
+    """
+    end_user = end_user or None
     trace_context = request.headers.get("traceparent", "")
     return Caller(
         request_id=call_id_of(request.scope),
-        scopes=identity.scopes(user),
+        scopes=identity.scopes(end_user),
+        parties=identity.parties(end_user),
         trace_context=trace_context if _TRACE_CONTEXT.fullmatch(trace_context) else None,
         models=identity.models,
+        key_spent=identity.spent,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from functions.gateway.access import usable_models
+from functions.gateway.access import ModelList, usable_models
 from functions.gateway.config import Config
 from functions.gateway.errors import ModelNotFound
 from functions.gateway.ports import Deployment
@@ -11,12 +11,12 @@ from functions.gateway.ports import Deployment
 _CREATED = 1_677_610_602  # LiteLLM's constant; OpenAI's clients want a number, and nobody knows a better one
 
 
-def list_models(config: Config, models: Sequence[str] = ()) -> dict[str, Any]:
-    """Give OpenAI's list of the aliases; where there are `models` of a key, of those that it may use."""
+def list_models(config: Config, models: Sequence[ModelList] = ()) -> dict[str, Any]:
+    """Give OpenAI's list of the aliases; of those that are on all lists of `models`."""
     return {"object": "list", "data": [_entry(alias, config) for alias in usable_models(models, config.deployments)]}
 
 
-def one_model(config: Config, alias: str, models: Sequence[str] = ()) -> dict[str, Any]:
+def one_model(config: Config, alias: str, models: Sequence[ModelList] = ()) -> dict[str, Any]:
     """Give one alias. Raises `ModelNotFound`."""
     usable = usable_models(models, config.deployments)
     if alias not in usable:
@@ -24,7 +24,7 @@ def one_model(config: Config, alias: str, models: Sequence[str] = ()) -> dict[st
     return _entry(alias, config)
 
 
-def model_info(config: Config, models: Sequence[str] = ()) -> dict[str, Any]:
+def model_info(config: Config, models: Sequence[ModelList] = ()) -> dict[str, Any]:
     """Give LiteLLM's description of every deployment: upstream, limits, prices in USD per token; never a key."""
     usable = usable_models(models, config.deployments)
     return {"data": [_info(deployment) for alias in usable for deployment in config.deployments[alias]]}

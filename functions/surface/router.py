@@ -22,7 +22,6 @@ from functions.surface import models
 from functions.surface.chat import ChatEndpoint
 from functions.surface.edge import at_edge, json_response
 from functions.surface.embeddings import EmbeddingEndpoint
-from functions.surface.keys import KeySurface, key_paths
 
 _READY_WITHIN_S = 2
 _log = logging.getLogger(__name__)
@@ -73,12 +72,12 @@ class Surface:
     async def global_spend(self, request: Request) -> Response:
         """`GET /global/spend`: the current window of the global budget, in USD, as folded so far."""
         (await self._authenticated(request)).check_operator()
-        budget = self._config.counted
+        budget = self._config.budget
         window = budget.window(self._now())
         state = await self._counters.read(budget.counter(window))
         return _json({
             "spend": usd(state.spent),
-            "max_budget": None if self._config.budget is None else usd(budget.max_budget),
+            "max_budget": None if budget.max_budget is None else usd(budget.max_budget),
             "budget_duration": budget.duration,
             "window": window.key,
             "budget_reset_at": window.ends_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -106,7 +105,11 @@ async def liveliness(request: Request) -> Response:
 
 
 def build_router(
-    surface: Surface, completions: Completions, config: Config, keyring: Keyring, keys: KeySurface
+    surface: Surface,
+    completions: Completions,
+    config: Config,
+    keyring: Keyring,
+    *operators_routes: Route,
 ) -> ASGIApp:
     """Put every endpoint that needs an instance on its paths; `build_gateway` answers for its errors."""
     return Router(
@@ -119,7 +122,7 @@ def build_router(
             *_on(("/health",), surface.health),
             *_on(("/health/readiness",), surface.readiness),
             *_on(("/global/spend",), surface.global_spend),
-            *(Route(path, answer, methods=[method]) for path, (answer, method) in key_paths(keys).items()),
+            *operators_routes,
         ],
         redirect_slashes=False,
     )

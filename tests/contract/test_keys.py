@@ -216,6 +216,69 @@ async def test_only_keys_of_which_all_that_is_asked_is_so_are_listed(
     assert [k.key_hash for k in page.keys] == [key(name).key_hash for name in found]
 
 
+async def test_a_record_can_be_restored_with_its_alias(backend: Backend) -> None:
+    a, b = key("a", key_alias="ci"), key("b", key_alias="cd")
+    keys = backend.stores.keys
+    await keys.commit([key_created(a), key_created(b)])
+    await keys.restore(a, None)
+    changed = replace(b, blocked=True, key_alias="ci")
+    await keys.restore(b, changed)
+
+    assert [await keys.get(k.key_hash) for k in (a, b)] == [None, changed]
+    assert await keys.page(KeyQuery(key_alias="ci")) == KeyPage(keys=(changed,), total=1)
+    with pytest.raises(AliasTaken):
+        await keys.commit([key_created(key("c", key_alias="ci"))])
+    with pytest.raises(KeyTaken):
+        await keys.commit([regenerated(changed, "a")])
+    await keys.commit([key_created(key("c", key_alias="cd"))])
+    assert len(await recorded(backend)) == 3
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_an_alias_that_goes_from_one_key_to_another_is_taken_whichever_is_restored_first(
+    backend: Backend, *, is_first: bool
+) -> None:
+    a, b = key("a", key_alias="ci"), key("b", key_alias="cd")
+    keys = backend.stores.keys
+    await keys.commit([key_created(a), key_created(b)])
+    changes = [(a, replace(a, key_alias="ce")), (b, replace(b, key_alias="ci"))]
+    for before, after in changes if is_first else reversed(changes):
+        await keys.restore(before, after)
+
+    for before, after in changes:
+        assert await keys.get(before.key_hash) == after
+    for alias in ("ci", "ce"):
+        with pytest.raises(AliasTaken):
+            await keys.commit([key_created(key("c", key_alias=alias))])
+    await keys.commit([key_created(key("c", key_alias="cd"))])
+
+
+async def test_a_key_is_found_by_its_id_whatever_became_of_it(backend: Backend) -> None:
+    keys = backend.stores.keys
+    await keys.commit([key_created(key("a")), key_created(key("other"))])
+    assert await keys.by_id(key("a").key_id) == key("a")
+
+    renewed = regenerated(key("a"), "b")
+    await keys.commit([renewed])
+    assert await keys.by_id(key("a").key_id) == renewed.after
+    assert await keys.by_id(key("b").key_hash) is None
+
+    await keys.commit([key_deleted(renewed.after)])
+    assert await keys.by_id(key("a").key_id) is None
+
+
+async def test_keys_that_expire_in_some_time_are_found(backend: Backend) -> None:
+    keys = backend.stores.keys
+    moments = {"a": -1.0, "b": 0.0, "c": 0.5, "d": 60.0, "e": 60.5, "f": 10**6}
+    made = [key(name, expires_at=NOON + timedelta(seconds=after)) for name, after in moments.items()]
+    await keys.commit([key_created(k) for k in (*made, key("never"))])
+    await keys.commit([key_updated(made[5], expires_at=NOON + timedelta(seconds=30))])
+
+    found = await keys.expiring(NOON, NOON + timedelta(seconds=60))
+
+    assert {k.key_hash for k in found} == {key(name).key_hash for name in "cdf"}
+
+
 _CHANGES = st.lists(
     st.tuples(st.sampled_from("abc"), st.sampled_from(["make", "change", "renew", "delete"])), max_size=8
 )

@@ -87,14 +87,30 @@ async def test_an_unknown_counter_is_at_zero(backend: Backend) -> None:
 
 async def test_marks_are_remembered_and_repeating_them_is_harmless(backend: Backend) -> None:
     await backend.stores.ledger.commit([spend("a", cost=5)], {TODAY: 5})
-    await backend.stores.counters.mark_crossed(TODAY, [50, 80])
-    await backend.stores.counters.mark_crossed(TODAY, [80])
+    await backend.stores.counters.mark_announced(TODAY, [50, 80])
+    await backend.stores.counters.mark_announced(TODAY, [80])
 
     assert await backend.stores.counters.read(TODAY) == BudgetWindow(NanoUsd(5), frozenset({50, 80}))
 
 
+async def test_marks_of_every_kind_are_remembered_beside_each_other(backend: Backend) -> None:
+    await backend.stores.counters.mark_announced(TODAY, ["soft_budget"])
+    await backend.stores.counters.mark_announced(TODAY, ["soft_budget", 80, "projected"])
+
+    marked = BudgetWindow(NanoUsd(0), frozenset({80}), frozenset({"soft_budget", "projected"}))
+    assert await backend.stores.counters.read(TODAY) == marked
+    assert [name async for name in backend.stores.counters.names()] == [TODAY]
+
+
+async def test_the_ledger_says_which_events_it_has(backend: Backend) -> None:
+    await backend.stores.ledger.commit([spend("a"), spend("b")], {})
+
+    assert await backend.stores.ledger.known(["a", "c", "b"]) == {"a", "b"}
+    assert await backend.stores.ledger.known([]) == frozenset()
+
+
 async def test_what_a_counter_says_can_be_replaced_and_its_marks_stay(backend: Backend) -> None:
-    await backend.stores.counters.mark_crossed(TODAY, [95])
+    await backend.stores.counters.mark_announced(TODAY, [95])
     await backend.stores.counters.set_spent(TODAY, NanoUsd(9))
 
     assert await backend.stores.counters.read(TODAY) == BudgetWindow(NanoUsd(9), frozenset({95}))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra.local.relay import delay_s
-from tests.e2e.stack import running, wait_for
+from tests.e2e.stack import Stack, running, wait_for
 
 
 class Webhook:
@@ -39,6 +39,12 @@ class Webhook:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}/webhook/litellm-alerts"
 
 
+def spend(stack: Stack, *, requests: int) -> None:
+    """Spend $1.65 with each."""
+    for _ in range(requests):
+        assert stack.chat("Spend [sandbox: tokens=110000]", max_tokens=110_000).status_code == 200
+
+
 @pytest.fixture
 def webhook() -> Generator[Webhook]:
     webhook = Webhook()
@@ -52,7 +58,7 @@ def webhook() -> Generator[Webhook]:
 
 def test_alerts_wait_for_a_webhook_that_is_down_and_arrive_once(webhook: Webhook, tmp_path: Path) -> None:
     with running(tmp_path, {"ALERT_WEBHOOK_URL": webhook.url}) as stack:
-        stack.chat("Spend [sandbox: tokens=550000]")
+        spend(stack, requests=5)
         wait_for(lambda: stack.get("/global/spend")["thresholds_crossed"] == [50, 80])
         wait_for(lambda: webhook.refused >= 2)
         stack.kill("send_alert")
@@ -67,7 +73,7 @@ def test_alerts_wait_for_a_webhook_that_is_down_and_arrive_once(webhook: Webhook
 def test_an_alert_has_the_fields_that_litellms_receivers_know(webhook: Webhook, tmp_path: Path) -> None:
     webhook.is_up = True
     with running(tmp_path, {"ALERT_WEBHOOK_URL": webhook.url}) as stack:
-        stack.chat("Spend [sandbox: tokens=400000]")
+        spend(stack, requests=4)
         wait_for(lambda: webhook.accepted)
 
     ((headers, alert),) = webhook.accepted
@@ -77,8 +83,8 @@ def test_an_alert_has_the_fields_that_litellms_receivers_know(webhook: Webhook, 
         "threshold_crossed",
         "proxy",
     )
-    assert (alert["spend"], alert["max_budget"]) == (pytest.approx(6.0, abs=0.01), 10.0)
-    assert alert["event_message"].startswith("Budget alert: 50 % of the global budget is reached, $6.00 of $10.00")
+    assert (alert["spend"], alert["max_budget"]) == (pytest.approx(6.6, abs=0.01), 10.0)
+    assert alert["event_message"].startswith("Budget alert: 50 % of the global budget is reached, $6.60 of $10.00")
     unset = ("soft_budget", "token", "customer_id", "user_id", "team_id", "user_email", "key_alias", "projected_spend")
     assert {alert[name] for name in unset} == {None}
 

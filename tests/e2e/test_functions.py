@@ -89,7 +89,7 @@ def test_what_can_never_be_folded_is_kept_with_its_reason_and_harms_nothing(own_
     assert reasons[1] == "spend-events: key.created.v1 is nothing to fold"
     assert reasons[2].startswith("spend-events: not JSON: ")
     assert reasons[3] == "spend-events: not a JSON object but list"
-    known = "known are budget.threshold_crossed.v1, completion.failed.v1, key.blocked.v1"
+    known = "known are budget.projected_exceeded.v1, budget.soft_budget_crossed.v1"
     assert reasons[4].startswith(f"spend-events: unknown event type 'spend.recorded.v9'; {known}")
     ledger = sqlite3.connect(Path(own_stack.environment["STATE_DIR"]) / "ledger.sqlite3")
     wait_for(lambda: ledger.execute("SELECT event_id FROM events").fetchall() == [("good",)])

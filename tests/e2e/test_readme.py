@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from events.accounts import AccountKind
 from functions.bootstrap import Environment
+from functions.gateway import account_shapes
 from functions.gateway.key_shapes import SETTINGS
 from functions.gateway.settings import (
     GatewayFile,
@@ -51,7 +53,8 @@ def run_block(name: str, stack: Stack) -> str:
 
 
 def test_every_example_is_run_by_a_test() -> None:
-    assert set(BLOCKS) == {"curl", "python", "fallback", "all-fail", "budget", "alerts", "refused", "replay", "keys"}
+    names = "curl python fallback all-fail budget alerts refused replay ledger keys teams spend"
+    assert set(BLOCKS) == set(names.split())
 
 
 def test_the_curl_example_answers(own_stack: Stack) -> None:
@@ -88,13 +91,15 @@ def test_when_all_fail_every_attempt_is_shown(own_stack: Stack) -> None:
 def test_a_budget_fills_alerts_and_refuses_as_the_readme_tells_it(own_stack: Stack) -> None:
     *_, spend = run_block("budget", own_stack).splitlines()
     assert json.loads(spend)["max_budget"] == 10.0
-    wait_for(lambda: own_stack.get("/global/spend")["spend"] > 6)
+    wait_for(lambda: own_stack.get("/global/spend")["spend"] > 5.7)
     wait_for(lambda: own_stack.sandbox("/alerts"))
     assert [alert["threshold_percent"] for alert in json.loads(run_block("alerts", own_stack))] == [50]
 
-    own_stack.chat("Spend [sandbox: tokens=400000]")
-    wait_for(lambda: own_stack.chat().status_code == 429)
-    assert json.loads(run_block("refused", own_stack))["error"]["code"] == "budget_exceeded"
+    *statuses, refusal = run_block("refused", own_stack).splitlines()
+    error = json.loads(refusal)["error"]
+    assert statuses == ["200"] * 5 + ["429"]
+    assert (error["code"], error["scope"], error["max_budget"]) == ("budget_exceeded", "global", 10.0)
+    assert 9.9 < wait_for(lambda: own_stack.get("/global/spend")["spend"]) <= 10
 
 
 def test_the_ledger_is_replayed_as_the_readme_says(own_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,11 +114,56 @@ def test_the_ledger_is_replayed_as_the_readme_says(own_stack: Stack, monkeypatch
     assert (done.returncode, done.stdout) == (0, "1 counters replayed, 0 differ\n"), done.stderr
 
 
+def test_the_ledger_is_taken_elsewhere_as_the_readme_says(own_stack: Stack, tmp_path: Path) -> None:
+    code = BLOCKS["ledger"]["code"].replace(".venv/bin/python", sys.executable)
+    code = code.replace("ledger.jsonl", str(tmp_path / "ledger.jsonl")).replace(".local/copy", str(tmp_path / "copy"))
+    environment = clean_environment() | own_stack.environment
+    own_stack.chat()
+    wait_for(lambda: own_stack.get("/global/spend")["spend"] > 0)
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code.replace("GATEWAY_BACKEND=embedded ", "")],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"[1-9]\d* events are new, 0 were known, 0 are refused\n", done.stdout)
+
+
 def test_a_key_is_made_and_used_as_the_readme_says(tmp_path: Path) -> None:
     with running(tmp_path, {"LITELLM_MASTER_KEY": "sk-master-key-of-the-readme"}) as stack:
         answer = json.loads(run_block("keys", stack))
 
     assert answer["choices"][0]["message"]["content"].endswith("You said: Say hello")
+
+
+def test_what_was_spent_is_seen_as_the_readme_says(own_stack: Stack) -> None:
+    models, report, page, *table = run_block("spend", own_stack).splitlines()
+
+    assert [customer["customer"] for customer in json.loads(report)[0]["customers"]] == ["ada"]
+    assert [model["model"] for model in json.loads(models)] == ["anthropic/claude-sonnet-4-6"]
+    (row,) = json.loads(page)["data"]
+    assert (row["model_group"], row["status"], row["spend"] > 0) == ("claude-sonnet", "success", True)
+    assert [line.partition(",")[0] for line in table] == ["request_id", row["request_id"]]
+
+
+def test_a_team_and_a_user_limit_a_key_as_the_readme_says(tmp_path: Path) -> None:
+    with running(tmp_path, {"LITELLM_MASTER_KEY": "sk-master-key-of-the-readme"}) as stack:
+        said = run_block("teams", stack)
+
+    error = json.loads(said[said.rindex('{"error"') :])["error"]
+    assert (error["code"], error["type"]) == ("model_not_allowed", "team_model_access_denied")
+
+
+@pytest.mark.parametrize("kind", ["user", "team"])
+def test_every_setting_of_users_and_teams_is_described(kind: AccountKind) -> None:
+    section = README.partition("## Users and teams")[2].partition("\n## ")[0]
+
+    assert [name for name in account_shapes.SETTINGS[kind] if f"`{name}`" not in section] == []
 
 
 @pytest.mark.parametrize("field", sorted(SETTINGS))

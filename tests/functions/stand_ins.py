@@ -3,15 +3,27 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import cast
 
+from events.accounts import Account, AccountEvent, AccountKind, id_of, kind_of
 from events.codec import Event
 from events.keys import Key, KeyEvent
 from events.money import NanoUsd
 from events.spend import SpendRecorded
 from functions.gateway.errors import StoreUnavailable
 from functions.gateway.keys import Keyring
-from functions.gateway.ports import Deployment, KeyPage, KeyQuery, Keys, Request
+from functions.gateway.ports import (
+    AccountPage,
+    AccountQuery,
+    Accounts,
+    Deployment,
+    KeyPage,
+    KeyQuery,
+    Keys,
+    Limits,
+    Request,
+)
 from tests.builders import NOON
 
 
@@ -65,27 +77,91 @@ class CountedKeys:
             raise StoreUnavailable("the store is down")
         return found
 
+    async def by_id(self, key_id: str) -> Key | None:
+        raise AssertionError("nothing is looked up by its id here")
+
+    async def expiring(self, after: datetime, before: datetime) -> Sequence[Key]:
+        raise AssertionError("nothing is listed here")
+
     async def page(self, query: KeyQuery) -> KeyPage:
         raise AssertionError("nothing is listed here")
 
     async def commit(self, events: Sequence[KeyEvent]) -> None:
         raise AssertionError("nothing is changed here")
 
+    async def restore(self, before: Key | None, after: Key | None) -> None:
+        raise AssertionError("nothing is changed here")
+
+
+class WatchedKeys:
+    """Real keys whose looking up by id may fail, and that count how often that is asked."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self.readings = 0
+        self.failure: Exception | None = None
+        self.get = keys.get
+        self.expiring = keys.expiring
+        self.page = keys.page
+        self.commit = keys.commit
+        self.restore = keys.restore
+
+    async def by_id(self, key_id: str) -> Key | None:
+        self.readings += 1
+        if self.failure:
+            raise self.failure
+        return await self._keys.by_id(key_id)
+
+
+class FewAccounts:
+    """Users and teams to read, as they were put there."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[tuple[AccountKind, str], Account] = {}
+
+    def put(self, account: Account) -> None:
+        self._accounts[kind_of(account), id_of(account)] = account
+
+    async def get(self, kind: AccountKind, account_id: str) -> Account | None:
+        return self._accounts.get((kind, account_id))
+
+    async def next_version(self, kind: AccountKind, account_id: str) -> int:
+        raise AssertionError("nothing is changed here")
+
+    async def named(self, kind: AccountKind, account_ids: Sequence[str]) -> dict[str, Account]:
+        raise AssertionError("nothing is listed here")
+
+    async def page(self, kind: AccountKind, query: AccountQuery) -> AccountPage:
+        raise AssertionError("nothing is listed here")
+
+    async def commit(self, events: Sequence[AccountEvent]) -> None:
+        raise AssertionError("nothing is changed here")
+
+    async def restore(self, kind: AccountKind, account_id: str, last: AccountEvent | None) -> None:
+        raise AssertionError("nothing is changed here")
+
 
 def open_keyring() -> Keyring:
     """The keyring of a gateway without a master key, which lets everyone in and asks no store."""
-    return Keyring(cast("Keys", None), None, now=lambda: NOON, clock=lambda: 0.0)
+    return Keyring(cast("Keys", CountedKeys()), cast("Accounts", None), None, now=lambda: NOON, clock=lambda: 0.0)
 
 
 class OpenAdmission:
-    """Lets everyone in, and knows what they spent."""
+    """Lets everyone in, and knows what they spent, and what they were held to."""
 
     def __init__(self) -> None:
         self.settled: list[int] = []
+        self.limits: list[Limits] = []
+        self.allowance_ids: tuple[str, ...] = ()
+        self.max_tokens: int | None = None
+        self.headers: dict[str, str] = {}
 
     @asynccontextmanager
-    async def hold(self, request: Request, chain: Sequence[Deployment]) -> AsyncGenerator["OpenAdmission"]:
+    async def hold(
+        self, request: Request, chain: Sequence[Deployment], limits: Limits
+    ) -> AsyncGenerator["OpenAdmission"]:
+        self.limits.append(limits)
         yield self
 
-    def settle(self, cost: NanoUsd) -> None:
+    def settle(self, cost: NanoUsd, tokens: int) -> None:
         self.settled.append(cost)

@@ -13,13 +13,11 @@ from events.spend import CompletionFailed
 from functions.bootstrap import load_catalog
 from functions.gateway.config import Credentials, parse_config
 from functions.gateway.health import Fleet
-from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.pipeline import Completions
 from functions.gateway.ports import Counters
 from functions.providers.google import google_embedder, google_upstream
 from functions.providers.openai import openai_embedder, openai_upstream
 from functions.surface.edge import at_edge
-from functions.surface.keys import KeySurface
 from functions.surface.router import Surface, build_router
 from infra.local.sandbox.__main__ import Sandbox, build_app
 from tests.builders import NOON
@@ -68,9 +66,7 @@ async def gateway() -> AsyncGenerator[Gateway]:
         )
         keyring = open_keyring()
         surface = Surface(config, cast("Counters", None), keyring, now=_noon, is_sandbox=True)
-        keys = KeySurface(cast("KeyAdministration", None), keyring, config)
-        router = build_router(surface, completions, config, keyring, keys)
-        app = httpx2.ASGITransport(app=at_edge(router))
+        app = httpx2.ASGITransport(app=at_edge(build_router(surface, completions, config, keyring)))
         http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))
         yield Gateway(http, sandbox, bus)
 
@@ -103,7 +99,7 @@ async def test_embeddings_are_billed_like_the_rest(gateway: Gateway) -> None:
     answer = await gateway.post(model="small", input="x" * 400, user="ada")
 
     spend = gateway.bus.spend
-    assert (spend.alias, spend.upstream_model, spend.scopes.user) == ("small", "text-embedding-3-small", "ada")
+    assert (spend.alias, spend.upstream_model, spend.scopes.end_user) == ("small", "text-embedding-3-small", "ada")
     assert (spend.usage.input_tokens, spend.usage.output_tokens, spend.cost) == (100, 0, 100 * 20)
     assert not spend.usage_is_estimated
     assert answer.headers["x-litellm-response-cost"] == "0.000002000"

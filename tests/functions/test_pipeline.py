@@ -20,7 +20,7 @@ from functions.gateway.policy import RoutingPolicy
 from functions.gateway.ports import Answer, ChatRequest, Chunk, Deployment, Wishes
 from functions.gateway.run import Caller
 from functions.surface.chat import ChatEndpoint
-from tests.builders import NOON, answer, chat_request, chunk, deployment
+from tests.builders import NOON, UNCAPPED, answer, chat_request, chunk, deployment
 from tests.functions.stand_ins import HeldBus, OpenAdmission, open_keyring
 
 CALLER = Caller(request_id="call-1", scopes=Scopes(user="ada"))
@@ -100,7 +100,7 @@ class Bench:
             deployments=groups,
             routing=RoutingPolicy(**{"fallbacks": {"claude-sonnet": ("gpt-4o",)}, "num_retries": 0, **policy}),
             drop_params=True,
-            budget=None,
+            budget=UNCAPPED,
             budget_exceeded_status=429,
             master_key=None,
             max_request_bytes=1000,
@@ -779,3 +779,33 @@ async def test_a_client_that_takes_nothing_more_is_one_that_has_gone() -> None:
 
     assert upstream.closed == 1
     assert (bench.bus.spend.outcome, bench.bus.spend.usage.output_tokens) == ("client_disconnected", 2)
+
+
+async def test_the_spend_event_names_the_allowances_that_it_was_made_from() -> None:
+    bench = Bench(ScriptedUpstream(answer()))
+    bench.admission.allowance_ids = ("global:2026-11-24|a",)
+
+    await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    assert bench.bus.spend.allowance_ids == ("global:2026-11-24|a",)
+
+
+async def test_an_answer_that_the_budget_makes_shorter_says_so() -> None:
+    upstream = ScriptedUpstream(answer())
+    bench = Bench(upstream)
+    bench.admission.max_tokens = 50
+
+    rendered = await bench.completions.answer(chat_request("claude-sonnet", max_tokens=100), CALLER)
+
+    assert upstream.asked[0].body["max_tokens"] == 50
+    assert rendered.headers["x-gateway-max-tokens"] == "50"
+
+
+async def test_what_could_not_be_recorded_is_spent_all_the_same() -> None:
+    bench = Bench(ScriptedUpstream(answer()))
+    bench.bus.is_down = True
+
+    with pytest.raises(StoreUnavailable):
+        await bench.completions.answer(chat_request("claude-sonnet"), CALLER)
+
+    assert bench.admission.settled == [75_000]

@@ -1,93 +1,33 @@
 """Virtual keys over HTTP: two instances on one store, with the sandbox behind them."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import httpx2
 import pytest
-from openai import AsyncOpenAI, AuthenticationError, PermissionDeniedError
+from openai import AuthenticationError, PermissionDeniedError
 
 from events.codec import encode
 from events.keys import Key, KeyCreated, KeyDeleted, KeyEvent, KeyUpdated, replay_keys
-from functions.adapters.embedded.stores import open_embedded
-from functions.adapters.stores import Stores
-from functions.bootstrap import load_catalog
-from functions.gateway.config import Credentials, parse_config
 from functions.gateway.errors import KeyConflict
-from functions.gateway.health import Fleet
 from functions.gateway.key_administration import KeyAdministration
 from functions.gateway.keys import Keyring
-from functions.gateway.pipeline import Completions
-from functions.gateway.ports import KeyChangedMeanwhile, KeyQuery
-from functions.providers.openai import openai_embedder, openai_upstream
-from functions.surface.edge import at_edge
-from functions.surface.keys import KeySurface
-from functions.surface.router import Surface, build_router
-from infra.local.sandbox.__main__ import Sandbox, build_app
+from functions.gateway.ports import Accounts, KeyChangedMeanwhile, KeyQuery
 from tests.builders import NOON, key
-from tests.functions.stand_ins import CountedKeys, HeldBus, OpenAdmission
-
-MASTER = "sk-master-of-all-keys"
-MODELS = ["gpt-4o", "gpt-4o-mini"]
-FILE = {
-    "model_list": [
-        *({"model_name": name, "litellm_params": {"model": f"openai/{name}"}} for name in MODELS),
-        {"model_name": "small", "litellm_params": {"model": "openai/text-embedding-3-small"}},
-    ],
-    "router_settings": {"fallbacks": [{"gpt-4o": ["gpt-4o-mini"]}]},
-}
-MESSAGES: Any = [{"role": "user", "content": "Say hello"}]
-
-
-class Gateway:
-    """A client of one instance. `time` is that of the wall and of the clock."""
-
-    def __init__(self, http: httpx2.AsyncClient, bus: HeldBus, stores: Stores) -> None:
-        self.http, self.bus, self.stores = http, bus, stores
-
-    async def post(self, path: str, *, by: str = MASTER, **body: Any) -> httpx2.Response:
-        return await self.http.post(path, json=body, headers={"authorization": f"Bearer {by}"})
-
-    async def get(self, path: str, *, by: str = MASTER, **query: Any) -> httpx2.Response:
-        return await self.http.get(path, params=query, headers={"authorization": f"Bearer {by}"})
-
-    async def chat(self, by: str, *, model: str = "gpt-4o", **fields: Any) -> httpx2.Response:
-        return await self.post("/v1/chat/completions", by=by, model=model, messages=MESSAGES, **fields)
-
-    async def info(self, key: str) -> dict[str, Any]:
-        answer = await self.get("/key/info", key=key)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["info"]
-
-    async def make(self, **fields: Any) -> str:
-        answer = await self.post("/key/generate", **fields)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["key"]
-
-    def openai(self, key: str) -> AsyncOpenAI:
-        return AsyncOpenAI(api_key=key, base_url="http://gateway/v1", http_client=self.http, max_retries=0)
-
-    async def key_events(self) -> list[KeyEvent]:
-        return [event async for event in self.stores.ledger.replay() if isinstance(event, KeyEvent)]
-
-
-class Clock:
-    """The time of all instances."""
-
-    def __init__(self) -> None:
-        self.passed_s = 0.0
-
-    def now(self) -> datetime:
-        return NOON + timedelta(seconds=self.passed_s)
-
-    def seconds(self) -> float:
-        return self.passed_s
-
+from tests.functions.instances import (
+    MASTER,
+    MESSAGES,
+    MODELS,
+    Clock,
+    Gateway,
+    error_of,
+    files_in,
+    hash_of,
+    open_instance,
+)
+from tests.functions.stand_ins import CountedKeys
 
 Open = Callable[[str | None], Any]
 
@@ -100,43 +40,12 @@ def clock() -> Clock:
 @pytest.fixture
 async def open_gateway(tmp_path: Path, clock: Clock) -> AsyncGenerator[Open]:
     async with AsyncExitStack() as stack:
-        yield lambda master_key: _open(stack, tmp_path, clock, master_key)
+        yield lambda master_key: open_instance(stack, tmp_path, clock, master_key)
 
 
 @pytest.fixture
 async def gateway(open_gateway: Open) -> Gateway:
     return await open_gateway(MASTER)
-
-
-async def _open(stack: AsyncExitStack, state_dir: Path, clock: Clock, master_key: str | None) -> Gateway:
-    bus = HeldBus()
-    stores = await stack.enter_async_context(open_embedded(state_dir))
-    credentials = {"openai": Credentials(api_key="sk", api_base="http://sandbox/v1")}
-    data = FILE | ({"general_settings": {"master_key": master_key}} if master_key else {})
-    config = parse_config(data, catalog=load_catalog(), environment={}, credentials=credentials)
-    providers = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=build_app(Sandbox())))
-    await stack.enter_async_context(providers)
-    completions = Completions(
-        config=config,
-        upstreams={"openai": openai_upstream(providers)},
-        embedders={"openai": openai_embedder(providers)},
-        fleet=Fleet(),
-        random=lambda: 0.0,
-        admission=OpenAdmission(),
-        bus=bus,
-        now=clock.now,
-        clock=clock.seconds,
-    )
-    made = iter(range(1000))
-    keyring = Keyring(stores.keys, config.master_key, now=clock.now, clock=clock.seconds)
-    administration = KeyAdministration(
-        stores.keys, keyring, now=clock.now, new_key=lambda: f"sk-made-here-{id(stores)}-{next(made):04}"
-    )
-    keys = KeySurface(administration, keyring, config)
-    surface = Surface(config, stores.counters, keyring, now=clock.now, is_sandbox=True)
-    app = httpx2.ASGITransport(app=at_edge(build_router(surface, completions, config, keyring, keys)))
-    http = await stack.enter_async_context(httpx2.AsyncClient(transport=app, base_url="http://gateway"))
-    return Gateway(http, bus, stores)
 
 
 class AlwaysChangedKeys(CountedKeys):
@@ -147,21 +56,6 @@ class AlwaysChangedKeys(CountedKeys):
 
     async def commit(self, events: Sequence[KeyEvent]) -> None:
         raise KeyChangedMeanwhile
-
-
-def error_of(answer: httpx2.Response) -> tuple[int, str, str, str | None]:
-    error = answer.json()["error"]
-    assert error["message"]
-    return answer.status_code, error["type"], error["code"], error["param"]
-
-
-def files_in(folder: Path) -> bytes:
-    """All that is on disk."""
-    return b"".join(path.read_bytes() for path in folder.iterdir())
-
-
-def hash_of(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 # --- getting in ------------------------------------------------------------------------------------
@@ -184,10 +78,11 @@ async def test_a_key_s_spend_is_its_user_s_and_team_s_and_of_its_tags(gateway: G
     assert (scopes.key_hash, scopes.user, scopes.team, scopes.tags) == (hash_of(key), "ada", "core", ("ci", "nightly"))
 
 
-async def test_the_user_of_a_request_holds_where_the_key_is_nobody_s(gateway: Gateway) -> None:
+async def test_the_user_of_a_request_is_an_end_user(gateway: Gateway) -> None:
     await gateway.chat(await gateway.make(), user="somebody")
 
-    assert gateway.bus.spend.scopes.user == "somebody"
+    scopes = gateway.bus.spend.scopes
+    assert (scopes.user, scopes.end_user) == (None, "somebody")
 
 
 @pytest.mark.parametrize(
@@ -207,6 +102,22 @@ async def test_a_key_may_be_sent_in_any_of_the_headers(gateway: Gateway, header:
     answer = await gateway.http.get("/v1/models", headers={header: value.format(key)})
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"authorization": "Bearer"},
+        {"authorization": "Basic YWRhOmxvdmVsYWNl"},
+        {"x-litellm-api-key": " "},
+        {"x-litellm-api-key": "Bearer "},
+        {"api-key": " "},
+    ],
+)
+async def test_a_header_without_a_key_is_passed_over(gateway: Gateway, others: dict[str, str]) -> None:
+    headers = {"x-api-key": await gateway.make(), **others}
+
+    assert (await gateway.http.get("/v1/models", headers=headers)).status_code == 200
 
 
 async def test_litellm_s_own_header_goes_before_the_others(gateway: Gateway) -> None:
@@ -352,6 +263,8 @@ async def test_a_key_has_what_it_was_made_with(gateway: Gateway) -> None:
         "rpm_limit": 100,
         "tpm_limit": 10_000,
         "max_parallel_requests": 5,
+        "model_rpm_limit": {"gpt-4o": 10},
+        "model_tpm_limit": {"gpt-4o": 0},
     }
 
     made = (await gateway.post("/key/generate", **fields, duration="30d")).json()
@@ -363,6 +276,18 @@ async def test_a_key_has_what_it_was_made_with(gateway: Gateway) -> None:
     assert (made["key_name"], made["blocked"], made["created_by"]) == (f"sk-...{key[-4:]}", False, "master")
     assert (made["created_at"], made["expires"]) == ("2026-11-24T12:00:00Z", "2026-12-24T12:00:00Z")
     assert await gateway.info(key) == await gateway.info(hash_of(key)) == made
+
+
+async def test_a_key_is_told_of_itself(gateway: Gateway) -> None:
+    key = await gateway.make(rpm_limit=5)
+
+    told = (await gateway.get("/key/info", by=key)).json()
+
+    assert told["key"] == hash_of(key)
+    assert told["info"].items() >= (await gateway.info(key)).items()
+    for name in (key, hash_of(key)):
+        assert (await gateway.get("/key/info", by=key, key=name)).json()["info"] == told["info"]
+    assert error_of(await gateway.get("/key/info"))[2:] == ("missing_required_parameter", "key")
 
 
 async def test_a_key_is_nowhere_in_clear(gateway: Gateway, tmp_path: Path) -> None:
@@ -406,7 +331,7 @@ async def test_changes_made_at_once_all_hold(open_gateway: Open) -> None:
 
 async def test_who_always_comes_too_late_is_told_so_and_has_changed_nothing() -> None:
     keys = AlwaysChangedKeys()
-    keyring = Keyring(keys, MASTER, now=lambda: NOON, clock=lambda: 0)
+    keyring = Keyring(keys, cast("Accounts", None), MASTER, now=lambda: NOON, clock=lambda: 0)
     administration = KeyAdministration(keys, keyring, now=lambda: NOON, new_key=lambda: "sk-not-used-here")
 
     with pytest.raises(KeyConflict) as late:
@@ -434,6 +359,40 @@ async def test_a_regenerated_key_takes_the_place_of_the_old_one(gateway: Gateway
     gateway.bus.published.clear()
     assert (await gateway.chat(made["key"])).status_code == 200
     assert gateway.bus.spend.scopes.key_hash == hash_of(old)
+
+
+async def test_a_key_is_not_regenerated_to_itself(gateway: Gateway) -> None:
+    key = await gateway.make()
+
+    for name in (key, hash_of(key)):
+        refused = await gateway.post("/key/regenerate", key=name, new_key=key)
+        assert error_of(refused) == (400, "invalid_request_error", "key_taken", "new_key")
+    assert len(await gateway.key_events()) == 1
+
+
+async def test_of_two_who_regenerate_a_key_at_once_one_has_the_key(open_gateway: Open) -> None:
+    here, there = await open_gateway(MASTER), await open_gateway(MASTER)
+    old = await here.make()
+
+    answers = await asyncio.gather(*(gateway.post("/key/regenerate", key=old) for gateway in (here, there)))
+
+    assert sorted(answer.status_code for answer in answers) == [200, 404]
+    assert (await here.get("/key/list")).json()["total_count"] == 1
+
+
+async def test_a_key_that_is_blocked_and_expired_is_told_that_it_is_blocked(gateway: Gateway, clock: Clock) -> None:
+    key = await gateway.make(duration="30s", blocked=True)
+    clock.passed_s = 60
+
+    assert error_of(await gateway.chat(key))[2] == "key_blocked"
+
+
+async def test_a_key_is_deleted_once(gateway: Gateway) -> None:
+    key = await gateway.make()
+    await gateway.post("/key/delete", keys=[key])
+
+    assert error_of(await gateway.post("/key/delete", keys=[key]))[0] == 404
+    assert len(await gateway.key_events()) == 2
 
 
 async def test_a_key_is_regenerated_by_its_path_and_to_one_of_choice(gateway: Gateway) -> None:
@@ -498,6 +457,10 @@ async def test_keys_are_listed_page_by_page_the_newest_first(gateway: Gateway, c
         ("generate", {"budget_duration": "sometimes"}, "budget_duration"),
         ("generate", {"invented": 1}, "invented"),
         ("generate", {"key": MASTER}, "key"),
+        ("generate", {"max_budget": 10**400}, "max_budget"),
+        ("generate", {"rpm_limit": 10**30}, "rpm_limit"),
+        ("generate", {"rpm_limit": True}, "rpm_limit"),
+        ("generate", {"user_id": "a\u0000b"}, "user_id"),
         ("update", {"max_budget": -1}, "max_budget"),
         ("update", {"rpm_limit": 5}, "key"),
         ("delete", {}, "keys"),
@@ -515,6 +478,35 @@ async def test_what_makes_no_sense_is_refused_by_its_name_and_changes_nothing(
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
     assert await gateway.key_events() == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"max_budget": NaN}',
+        b'{"max_budget": 1e400}',
+        b'{"max_budget": -Infinity}',
+        b'{"metadata": {"n": ' + b"9" * 5000 + b"}}",
+        b'{"user_id": "\\ud800"}',
+        b'{"user_id": "\xff"}',
+        b'{"max_budget": 1, "max_budget": 1000000}',
+        b'{"metadata": {"a": 1, "a": 2}}',
+        b'{"metadata": ' + b'{"a":' * 3000 + b"1" + b"}" * 3001,
+        b"[]",
+        b"",
+    ],
+)
+async def test_a_body_that_says_nothing_for_sure_is_refused(gateway: Gateway, raw: bytes) -> None:
+    answer = await gateway.http.post("/key/generate", content=raw, headers={"x-api-key": MASTER})
+
+    assert answer.status_code == 400
+    assert await gateway.key_events() == []
+
+
+@pytest.mark.parametrize("size", ["0", "101", "-1", "1.5", "9" * 5000, "x"])
+async def test_a_page_has_a_size_from_1_to_100(gateway: Gateway, size: str) -> None:
+    for query in ({"size": size}, {"page": size} if size != "101" else {"page": "0"}):
+        assert (await gateway.get("/key/list", **query)).status_code == 400
 
 
 @pytest.mark.parametrize("query", [{}, {"key": "sk-x", "invented": "1"}])
@@ -546,7 +538,7 @@ async def test_a_key_that_was_deleted_is_never_made_again(gateway: Gateway, cloc
 
 PATHS = [
     ("POST", "/key/generate"),
-    ("GET", "/key/info"),
+    ("GET", "/key/info?key=sk-of-another"),
     ("POST", "/key/update"),
     ("POST", "/key/delete"),
     ("GET", "/key/list"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from functions.gateway.access import may_use_model, may_use_route, usable_models
+from functions.gateway.access import ModelList, may_use_model, may_use_route, refusing, usable_models
 from tests.builders import deployment
 
 DEPLOYMENTS = {
@@ -31,7 +31,30 @@ DEPLOYMENTS = {
     ],
 )
 def test_a_key_may_use_the_models_that_it_names(models: tuple[str, ...], usable: list[str]) -> None:
-    assert usable_models(models, DEPLOYMENTS) == usable
+    assert usable_models([ModelList("key", models)], DEPLOYMENTS) == usable
+
+
+@pytest.mark.parametrize(
+    ("key", "user", "team", "usable", "refused_by"),
+    [
+        ((), (), (), ["gpt-4o", "claude-sonnet", "any"], None),
+        ((), (), ("claude-*",), ["claude-sonnet"], "team"),
+        (("gpt-4o", "any"), (), ("openai/*",), ["gpt-4o"], None),
+        (("openai/*",), ("*-4o",), (), ["gpt-4o"], None),
+        (("all-team-models",), (), ("any",), ["any"], "team"),
+        (("all-team-models",), (), (), ["gpt-4o", "claude-sonnet", "any"], None),
+        (("gpt-*",), ("claude-*",), (), [], "user"),
+        (("any",), ("any",), ("any",), ["any"], "key"),
+    ],
+)
+def test_a_model_must_be_on_the_lists_of_all(
+    key: tuple[str, ...], user: tuple[str, ...], team: tuple[str, ...], usable: list[str], refused_by: str | None
+) -> None:
+    lists = [ModelList("key", key), ModelList("user", user), ModelList("team", team)]
+
+    assert usable_models(lists, DEPLOYMENTS) == usable
+    refusal = refusing(lists, "gpt-4o", DEPLOYMENTS)
+    assert (refusal and refusal.holder) == refused_by
 
 
 def test_a_pattern_holds_for_models_that_nobody_serves() -> None:

@@ -1,9 +1,11 @@
 """Who may be asked for a request."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
+from functions.gateway.access import ModelList
 from functions.gateway.chains import resolve
 from functions.gateway.errors import BadRequest, ModelNotAllowed, ModelNotFound
 from functions.gateway.policy import RoutingPolicy
@@ -20,6 +22,11 @@ POLICY = RoutingPolicy(
     context_window_fallbacks={"gpt-4o": ("gemini-pro",)},
     content_policy_fallbacks={"claude-sonnet": ("gpt-4o",)},
 )
+
+
+def of_key(*models: str) -> list[ModelList]:
+    """The lists of a key with these models, and with neither user nor team."""
+    return [ModelList("key", models)] if models else []
 
 
 def test_a_chain_is_the_group_and_then_its_fallbacks() -> None:
@@ -94,19 +101,36 @@ def test_a_configured_chain_of_another_mode_is_passed_over() -> None:
     ],
 )
 def test_nobody_takes_over_whom_the_key_may_not_use(models: tuple[str, ...], groups: tuple[object, ...]) -> None:
-    assert resolve(chat_request("claude-sonnet"), GROUPS, POLICY, models).groups == groups
+    assert resolve(chat_request("claude-sonnet"), GROUPS, POLICY, of_key(*models)).groups == groups
+
+
+def test_nobody_takes_over_whom_the_user_or_the_team_may_not_use() -> None:
+    lists = [ModelList("user", ("claude-*", "gemini-*")), ModelList("team", ("anthropic/*", "gpt-4o"))]
+
+    assert resolve(chat_request("claude-sonnet"), GROUPS, POLICY, lists).groups == ((SONNET,),)
+
+
+@pytest.mark.parametrize("holder", ["key", "user", "team"])
+def test_the_refusal_of_a_model_says_whose_list_refuses_it(holder: Literal["key", "user", "team"]) -> None:
+    lists = [ModelList(holder, ("gpt-4o",))]
+
+    with pytest.raises(ModelNotAllowed) as refused:
+        resolve(chat_request("claude-sonnet"), GROUPS, POLICY, lists)
+
+    assert (refused.value.type, refused.value.details) == (f"{holder}_model_access_denied", {"models": ["gpt-4o"]})
+    assert (holder == "key") is ("This API key" in refused.value.message)
 
 
 def test_a_fallback_beyond_the_key_takes_no_other_s_place() -> None:
     policy = RoutingPolicy(fallbacks=POLICY.fallbacks, max_fallbacks=1)
 
-    chain = resolve(chat_request("claude-sonnet"), GROUPS, policy, ("claude-sonnet", "gemini-pro"))
+    chain = resolve(chat_request("claude-sonnet"), GROUPS, policy, of_key("claude-sonnet", "gemini-pro"))
 
     assert chain.groups == ((SONNET,), (GEMINI,))
 
 
 def test_the_special_chains_are_those_of_the_key_s_models() -> None:
-    chain = resolve(chat_request("claude-sonnet"), GROUPS, POLICY, ("claude-sonnet", "gpt-4o"))
+    chain = resolve(chat_request("claude-sonnet"), GROUPS, POLICY, of_key("claude-sonnet", "gpt-4o"))
 
     assert (chain.larger, chain.lenient) == ((), ((GPT,),))
 
@@ -116,7 +140,7 @@ def test_a_model_that_the_key_may_not_use_is_refused(alias: str) -> None:
     with pytest.raises(
         ModelNotAllowed, match=f"may not use the model '{alias}'. Use one of: claude-sonnet."
     ) as refused:
-        resolve(chat_request(alias), GROUPS, POLICY, ("claude-sonnet",))
+        resolve(chat_request(alias), GROUPS, POLICY, of_key("claude-sonnet"))
 
     assert (refused.value.status, refused.value.code, refused.value.param) == (403, "model_not_allowed", "model")
 
@@ -126,13 +150,13 @@ def test_a_wished_fallback_that_the_key_may_not_use_is_refused_by_its_field(fiel
     request = chat_request("gpt-4o", wishes=replace(AS_CONFIGURED, **{field: ("gemini-pro",)}))
 
     with pytest.raises(ModelNotAllowed) as refused:
-        resolve(request, GROUPS, POLICY, ("gpt-4o",))
+        resolve(request, GROUPS, POLICY, of_key("gpt-4o"))
 
     assert refused.value.param == field
 
 
 def test_a_key_s_model_that_nobody_serves_is_not_found_among_its_own() -> None:
     with pytest.raises(ModelNotFound) as missing:
-        resolve(chat_request("gpt-5"), GROUPS, POLICY, ("gpt-*",))
+        resolve(chat_request("gpt-5"), GROUPS, POLICY, of_key("gpt-*"))
 
     assert missing.value.details == {"models": ["gpt-4o"]}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.budget import ThresholdCrossed
+from events.alerts import Holder, KeyExpiring, ProjectedExceeded, SoftBudgetCrossed, ThresholdCrossed
 from events.codec import Event, UndecodableEvent, decode, decode_key, encode, encode_key
 from events.keys import (
     Key,
@@ -23,12 +23,23 @@ from events.keys import (
     KeyUnblocked,
     KeyUpdated,
     ModelBudget,
+    ModelLimit,
     event_id_of,
 )
 from events.money import NanoUsd
 from events.spend import Attempt, CompletionFailed, Scopes, SpendRecorded, Usage
 from events.tick import Ticked
-from tests.builders import NOON, failure, key, spend, threshold_crossed
+from tests.builders import (
+    NOON,
+    failure,
+    key,
+    key_created,
+    key_expiring,
+    projected_exceeded,
+    soft_budget_crossed,
+    spend,
+    threshold_crossed,
+)
 
 SCHEMAS = Path(__file__).parents[2] / "events" / "schemas"
 TICK = Ticked(event_id="tick", time=NOON)
@@ -59,6 +70,7 @@ _KEYS = st.builds(
     max_budget=st.none() | _COST,
     model_max_budget=_BUDGETS,
     rpm_limit=st.none() | _COUNTS,
+    model_rpm_limit=st.lists(st.builds(ModelLimit, limit=_COUNTS), max_size=2).map(tuple),
     created_at=_TIMES,
     updated_at=_TIMES,
 )
@@ -68,6 +80,8 @@ def _changes(cls: Callable[..., KeyEvent], *states: str) -> st.SearchStrategy[Ke
     return st.builds(cls, event_id=_IDS, time=_TIMES, **dict.fromkeys(states, _KEYS))
 
 
+_HOLDERS = st.builds(Holder, key_alias=st.none() | _TEXTS)
+_ALERT: dict[str, Any] = {"time": _TIMES, "window_ends_at": _TIMES, "spent": _COST, "holder": st.none() | _HOLDERS}
 EVENTS = st.one_of(
     st.builds(
         SpendRecorded,
@@ -91,15 +105,18 @@ EVENTS = st.one_of(
         cost=_COST,
         catalog_version=st.none() | _TEXTS,
     ),
+    st.builds(ThresholdCrossed, event_id=_IDS, **_ALERT, percent=_COUNTS, max_budget=_COST),
+    st.builds(SoftBudgetCrossed, event_id=_IDS, **_ALERT, soft_budget=_COST, max_budget=st.none() | _COST),
     st.builds(
-        ThresholdCrossed,
+        ProjectedExceeded,
         event_id=_IDS,
-        time=_TIMES,
-        window_ends_at=_TIMES,
-        percent=_COUNTS,
-        spent=_COST,
-        max_budget=_COST,
+        **_ALERT,
+        soft_budget=st.none() | _COST,
+        max_budget=st.none() | _COST,
+        projected=_COST,
+        exceeded_at=_TIMES,
     ),
+    st.builds(KeyExpiring, event_id=_IDS, time=_TIMES, days=_COUNTS, expires_at=_TIMES, holder=_HOLDERS),
     st.builds(Ticked, event_id=_IDS, time=_TIMES),
     _changes(KeyCreated, "after"),
     _changes(KeyDeleted, "before"),
@@ -123,6 +140,10 @@ FULL_KEY = key(
     max_parallel_requests=3,
 )
 
+LIMITED_BY_MODEL = key_created(
+    key(model_rpm_limit=(ModelLimit(model="gpt-4o", limit=1),), model_tpm_limit=(ModelLimit(model="o*", limit=0),))
+)
+
 
 def _key_event(cls: Callable[..., KeyEvent], *states: str) -> KeyEvent:
     given = {"event_id": event_id_of(FULL_KEY.key_id, 1), "time": NOON, "actor": "master"}
@@ -136,6 +157,9 @@ KEY_EVENTS = [
 ]
 
 
+ALERTS = [threshold_crossed(), soft_budget_crossed(), projected_exceeded(), key_expiring()]
+
+
 @given(EVENTS)
 def test_decoding_gives_back_what_was_encoded(event: Event) -> None:
     assert decode(encode(event)) == event
@@ -147,7 +171,9 @@ def test_a_key_s_record_is_read_as_it_was_written(key: Key) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [spend(), failure(), threshold_crossed(), TICK, *KEY_EVENTS], ids=lambda event: event.type
+    "event",
+    [spend(), failure(), *ALERTS, TICK, *KEY_EVENTS, LIMITED_BY_MODEL],
+    ids=lambda event: event.type,
 )
 def test_an_encoded_event_is_a_cloudevent_that_its_schema_admits(event: Event) -> None:
     envelope = json.loads(encode(event))
@@ -163,6 +189,8 @@ def test_an_encoded_event_is_a_cloudevent_that_its_schema_admits(event: Event) -
     assert set(envelope["data"]) == set(schema["properties"])
     for state in envelope["data"].keys() & {"before", "after"}:
         assert set(envelope["data"][state]) == set(schema["$defs"]["key"]["properties"])
+    if holder := envelope["data"].get("holder"):
+        assert set(holder) == set(schema["properties"]["holder"]["properties"])
     for attempt in envelope["data"].get("attempts", ()):
         assert set(attempt) == set(schema["properties"]["attempts"]["items"]["properties"])
 
@@ -187,6 +215,12 @@ def test_a_failure_from_before_failures_had_a_cost_decodes_for_good() -> None:
 
     assert isinstance(event, CompletionFailed)
     assert (event.cost, event.attempts[0].cost, event.attempts[0].status) == (0, 0, "529")
+
+
+def test_an_alert_from_before_it_said_whose_budget_it_is_decodes_for_good() -> None:
+    raw = (Path(__file__).parent / "recorded_events" / "budget.threshold_crossed.v1.json").read_bytes()
+
+    assert decode(raw) == threshold_crossed()
 
 
 @pytest.mark.parametrize("event", KEY_EVENTS, ids=lambda event: event.type)

@@ -178,6 +178,9 @@ TAKEN_IDS = [
         (with_settings("litellm_settings", max_budget="1e999999"), "litellm_settings.max_budget: '1e999999' is not"),
         (with_settings("litellm_settings", max_budget=True), "litellm_settings.max_budget: True is not accepted"),
         (with_settings("litellm_settings", max_budget=None), "litellm_settings.max_budget: has no value; write one"),
+        (with_settings("litellm_settings", max_end_user_budget=-1), "litellm_settings.max_end_user_budget: -1 is not"),
+        (with_settings("litellm_settings", end_user_budget_duration="1y"), "end_user_budget_duration: '1y' is not acc"),
+        (with_settings("litellm_settings", max_internal_user_budget="x"), "max_internal_user_budget: 'x' is not"),
         (with_settings("general_settings", budget_alert_thresholds=[0]), "thresholds[0]: 0 is not accepted; write a l"),
         (with_settings("general_settings", budget_alert_thresholds=[True]), "budget_alert_thresholds[0]: True is not"),
         (with_settings("general_settings", max_request_size_mb=1e-7), "max_request_size_mb: 1e-07 is not accepted"),
@@ -516,6 +519,17 @@ def test_numbers_may_come_from_variables() -> None:
 
     assert config.budget is not None
     assert (config.budget.max_budget, config.budget_exceeded_status) == (nano_usd(2.5), 402)
+
+
+def test_users_and_end_users_have_budgets_where_the_file_says_so() -> None:
+    settings = {"max_end_user_budget": 0.5, "max_internal_user_budget": 5, "internal_user_budget_duration": "1mo"}
+
+    defaults = parse(with_settings("litellm_settings", **settings)).defaults
+
+    assert (defaults.end_user_budget, defaults.end_user_budget_duration) == (nano_usd(0.5), None)
+    assert (defaults.user_budget, defaults.user_budget_duration) == (nano_usd(5), "1mo")
+    without = parse(with_settings("litellm_settings")).defaults
+    assert (without.end_user_budget, without.user_budget) == (None, None)
 
 
 def test_no_secret_is_shown() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from events.codec import decode, encode
-from events.keys import ModelBudget
+from events.keys import ModelBudget, ModelLimit
 from events.money import NanoUsd
 from functions.gateway import key_changes, key_shapes
 from functions.gateway.errors import BadRequest
@@ -34,6 +34,8 @@ ALL_FIELDS: dict[str, Any] = {
     "rpm_limit": 100,
     "tpm_limit": 0,
     "max_parallel_requests": 5,
+    "model_rpm_limit": {"gpt-4o": 10, "openai/*": 0},
+    "model_tpm_limit": {"gpt-4o": 1000},
 }
 
 
@@ -61,6 +63,8 @@ def test_every_field_becomes_a_field_of_the_key() -> None:
         ModelBudget(model="gpt-4o", max_budget=NanoUsd(1), budget_duration="1d"),
         ModelBudget(model="any", max_budget=NanoUsd(0)),
     )
+    assert made.model_rpm_limit == (ModelLimit(model="gpt-4o", limit=10), ModelLimit(model="openai/*", limit=0))
+    assert made.model_tpm_limit == (ModelLimit(model="gpt-4o", limit=1000),)
     assert made.expires_at is not None
     assert (made.expires_at - NOON).days == 30
     assert (made.key_alias, made.user_id, made.team_id, made.tags) == ("ci", "ada", "core", ("nightly",))
@@ -101,6 +105,10 @@ def test_a_new_key_without_fields_may_do_everything() -> None:
         ({"rpm_limit": -1}, "rpm_limit", "greater than or equal to 0"),
         ({"rpm_limit": 1.5}, "rpm_limit", "integer"),
         ({"tpm_limit": 2**63}, "tpm_limit", "less than or equal to 2147483647"),
+        ({"model_rpm_limit": {"gpt-4o": -1}}, "model_rpm_limit.gpt-4o", "greater than or equal to 0"),
+        ({"model_rpm_limit": {"gpt-4o": 1.5}}, "model_rpm_limit.gpt-4o", "integer"),
+        ({"model_tpm_limit": {f"m{number}": 1 for number in range(101)}}, "model_tpm_limit", "100"),
+        ({"model_tpm_limit": 5}, "model_tpm_limit", "dictionary"),
         ({"models": "gpt-4o"}, "models", "list"),
         ({"models": ["a*b*"]}, "models[0]", "one * at most"),
         ({"models": [""]}, "models[0]", "at least 1"),
@@ -150,7 +158,7 @@ def test_what_litellm_s_clients_send_without_saying_anything_is_left_aside() -> 
 
 
 def test_a_query_is_read_as_what_it_means() -> None:
-    asked = key_shapes.read_listing({"page": "2", "size": "50", "return_full_object": "true"})
+    asked = key_shapes.read_listing([("page", "2"), ("size", "50"), ("return_full_object", "true")])
 
     assert asked == {"page": 2, "size": 50, "return_full_object": True}
 
@@ -160,7 +168,7 @@ def test_a_query_is_read_as_what_it_means() -> None:
 )
 def test_a_query_that_makes_no_sense_is_refused_by_its_name(query: dict[str, str], param: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        key_shapes.read_listing(query)
+        key_shapes.read_listing(query.items())
 
     assert refused.value.param == param
 

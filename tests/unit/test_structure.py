@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 # Each layer may import itself and those after it.
 LAYERS = [
     "main",
-    "functions.completion functions.fold_spend functions.send_alert functions.replay",
+    "functions.completion functions.fold_spend functions.send_alert functions.replay functions.ledger",
     "functions.bootstrap",
     "functions.surface functions.adapters functions.providers",
     "functions.gateway",

@@ -2,19 +2,25 @@
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from events.codec import decode_key, encode, encode_key
 from events.keys import Key, KeyEvent, is_renewed, key_after, key_before
 from functions.adapters.embedded.database import Database
 from functions.gateway.ports import AliasTaken, KeyChangedMeanwhile, KeyPage, KeyQuery, KeyTaken
 
+_KEY_ID = "json_extract(CAST(record AS TEXT), '$.key_id')"
+_EXPIRY = "substr(json_extract(CAST(record AS TEXT), '$.expires_at'), 1, 19)"  # to the second
+
 # A key that is gone leaves its hash, without a record: it is never a key again.
-SCHEMA = """
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS keys (
     key_hash TEXT PRIMARY KEY, key_alias TEXT UNIQUE, user_id TEXT, team_id TEXT, created_at TEXT, record BLOB
 );
 CREATE INDEX IF NOT EXISTS keys_by_user ON keys (user_id);
 CREATE INDEX IF NOT EXISTS keys_by_team ON keys (team_id);
+CREATE INDEX IF NOT EXISTS keys_by_id ON keys ({_KEY_ID});
+CREATE INDEX IF NOT EXISTS keys_by_expiry ON keys ({_EXPIRY});
 """
 _FILTERS = ("key_hash", "key_alias", "user_id", "team_id")
 
@@ -31,6 +37,20 @@ class SqliteKeys:
         row = await self._database.read(lambda connection: connection.execute(query, (key_hash,)).fetchone())
         return decode_key(row[0]) if row else None
 
+    async def by_id(self, key_id: str) -> Key | None:
+        """Give the key, by the index of ids."""
+        query = f"SELECT record FROM keys WHERE {_KEY_ID} = ?"  # noqa: S608 (our names)
+        row = await self._database.read(lambda connection: connection.execute(query, (key_id,)).fetchone())
+        return decode_key(row[0]) if row else None
+
+    async def expiring(self, after: datetime, before: datetime) -> Sequence[Key]:
+        """Give those of these seconds, less those of the first that expire no later than `after`."""
+        query = f"SELECT record FROM keys WHERE {_EXPIRY} BETWEEN ? AND ?"  # noqa: S608 (our names)
+        seconds = (_second(after), _second(before))
+        rows = await self._database.read(lambda connection: connection.execute(query, seconds).fetchall())
+        keys = [decode_key(raw) for (raw,) in rows]
+        return [key for key in keys if key.expires_at and after < key.expires_at <= before]
+
     async def page(self, query: KeyQuery) -> KeyPage:
         """Give some keys."""
         return await self._database.read(lambda connection: _page(connection, query))
@@ -38,6 +58,14 @@ class SqliteKeys:
     async def commit(self, events: Sequence[KeyEvent]) -> None:
         """Append and write, or nothing."""
         await self._database.run(lambda connection: _commit(connection, events))
+
+    async def restore(self, before: Key | None, after: Key | None) -> None:
+        """Replace the record."""
+        await self._database.run(lambda connection: _restore(connection, before, after))
+
+
+def _second(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _page(connection: sqlite3.Connection, query: KeyQuery) -> KeyPage:
@@ -70,12 +98,27 @@ def _recorded(connection: sqlite3.Connection, event_id: str) -> bytes | None:
 
 def _write(connection: sqlite3.Connection, before: Key | None, after: Key | None) -> None:
     if before and (after is None or is_renewed(before, after)):
-        connection.execute("INSERT OR REPLACE INTO keys (key_hash) VALUES (?)", (before.key_hash,))
+        _bury(connection, before)
     if after is None:
         return
     if before is None or is_renewed(before, after):
         _check_hash(connection, after.key_hash)
     _check_alias(connection, after)
+    _put(connection, after)
+
+
+def _restore(connection: sqlite3.Connection, before: Key | None, after: Key | None) -> None:
+    if after is not None:
+        _put(connection, after)
+    elif before is not None:
+        _bury(connection, before)
+
+
+def _bury(connection: sqlite3.Connection, key: Key) -> None:
+    connection.execute("INSERT OR REPLACE INTO keys (key_hash) VALUES (?)", (key.key_hash,))
+
+
+def _put(connection: sqlite3.Connection, after: Key) -> None:
     row = (after.key_hash, after.key_alias, after.user_id, after.team_id, after.created_at.isoformat())
     connection.execute("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?)", (*row, encode_key(after)))
 

@@ -3,9 +3,12 @@
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from events.activity import Slot, Sums, activity, is_completion
+from events.alerts import Mark
 from events.budget import BudgetWindow
 from events.codec import Event, decode, encode
 from events.money import NanoUsd
+from functions.adapters.embedded.activity import grow, list_request
 from functions.adapters.embedded.database import Database
 from functions.gateway.ports import AlreadyRecorded
 
@@ -17,6 +20,7 @@ CREATE TABLE IF NOT EXISTS counters (counter TEXT PRIMARY KEY, spent INTEGER NOT
 CREATE TABLE IF NOT EXISTS thresholds (
     counter TEXT NOT NULL, percent INTEGER NOT NULL, PRIMARY KEY (counter, percent)
 );
+CREATE TABLE IF NOT EXISTS marks (counter TEXT NOT NULL, mark TEXT NOT NULL, PRIMARY KEY (counter, mark));
 CREATE TABLE IF NOT EXISTS delivered_alerts (event_id TEXT PRIMARY KEY);
 """
 _PAGE = 500
@@ -30,8 +34,13 @@ class SqliteLedger:
 
     async def commit(self, events: Sequence[Event], increments: Mapping[str, int]) -> dict[str, int]:
         """Append and grow, or nothing."""
-        rows = [(event.event_id, encode(event)) for event in events]
-        return await self._database.run(lambda connection: _commit(connection, rows, increments))
+        rows = [(event, encode(event)) for event in events]
+        sums = activity(events)
+        return await self._database.run(lambda connection: _commit(connection, rows, increments, sums))
+
+    async def known(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """Look each up."""
+        return await self._database.read(lambda connection: _known(connection, event_ids))
 
     async def replay(self) -> AsyncIterator[Event]:
         """Give every event in the order of its commit, a page at a time."""
@@ -56,9 +65,9 @@ class SqliteCounters:
         """Give the counter and its marks."""
         return await self._database.read(lambda connection: _state(connection, counter))
 
-    async def mark_crossed(self, counter: str, percents: Sequence[int]) -> None:
-        """Remember announced thresholds."""
-        await self._database.run(lambda connection: _mark(connection, counter, percents))
+    async def mark_announced(self, counter: str, marks: Sequence[Mark]) -> None:
+        """Remember announced alerts."""
+        await self._database.run(lambda connection: _mark(connection, counter, marks))
 
     async def set_spent(self, counter: str, spent: NanoUsd) -> None:
         """Replace the counter."""
@@ -67,7 +76,10 @@ class SqliteCounters:
 
     async def names(self) -> AsyncIterator[str]:
         """Give every counter's name."""
-        query = "SELECT counter FROM counters UNION SELECT counter FROM thresholds ORDER BY counter"
+        query = (
+            "SELECT counter FROM counters UNION SELECT counter FROM thresholds UNION SELECT counter FROM marks "
+            "ORDER BY counter"
+        )
         for (name,) in await self._database.read(lambda connection: connection.execute(query).fetchall()):
             yield name
 
@@ -91,29 +103,47 @@ class SqliteDeliveredAlerts:
 
 
 def _commit(
-    connection: sqlite3.Connection, rows: Sequence[tuple[str, bytes]], increments: Mapping[str, int]
+    connection: sqlite3.Connection,
+    rows: Sequence[tuple[Event, bytes]],
+    increments: Mapping[str, int],
+    sums: Mapping[Slot, Sums],
 ) -> dict[str, int]:
-    known = [event_id for event_id, raw in rows if not _append(connection, event_id, raw)]
+    known = [event.event_id for event, raw in rows if not _append(connection, event, raw)]
     if known:
         raise AlreadyRecorded(frozenset(known))
-    grow = (
+    grow(connection, sums)
+    count = (
         "INSERT INTO counters VALUES (?, ?) ON CONFLICT (counter) DO UPDATE SET spent = spent + excluded.spent "
         "RETURNING spent"
     )
-    return {counter: connection.execute(grow, (counter, by)).fetchone()[0] for counter, by in increments.items()}
+    return {counter: connection.execute(count, (counter, by)).fetchone()[0] for counter, by in increments.items()}
 
 
-def _append(connection: sqlite3.Connection, event_id: str, raw: bytes) -> bool:
-    statement = "INSERT INTO events (event_id, event) VALUES (?, ?) ON CONFLICT DO NOTHING"
-    return connection.execute(statement, (event_id, raw)).rowcount == 1
+def _append(connection: sqlite3.Connection, event: Event, raw: bytes) -> bool:
+    statement = "INSERT INTO events (event_id, event) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING position"
+    row = connection.execute(statement, (event.event_id, raw)).fetchone()
+    if row and is_completion(event):
+        list_request(connection, row[0], event)
+    return row is not None
+
+
+def _known(connection: sqlite3.Connection, event_ids: Sequence[str]) -> frozenset[str]:
+    query = "SELECT 1 FROM events WHERE event_id = ?"
+    return frozenset(name for name in event_ids if connection.execute(query, (name,)).fetchone())
 
 
 def _state(connection: sqlite3.Connection, counter: str) -> BudgetWindow:
     row = connection.execute("SELECT spent FROM counters WHERE counter = ?", (counter,)).fetchone()
-    marks = connection.execute("SELECT percent FROM thresholds WHERE counter = ?", (counter,)).fetchall()
-    return BudgetWindow(NanoUsd(row[0] if row else 0), frozenset(percent for (percent,) in marks))
+    crossed = connection.execute("SELECT percent FROM thresholds WHERE counter = ?", (counter,)).fetchall()
+    marks = connection.execute("SELECT mark FROM marks WHERE counter = ?", (counter,)).fetchall()
+    return BudgetWindow(
+        NanoUsd(row[0] if row else 0),
+        frozenset(percent for (percent,) in crossed),
+        frozenset(mark for (mark,) in marks),
+    )
 
 
-def _mark(connection: sqlite3.Connection, counter: str, percents: Sequence[int]) -> None:
-    rows = [(counter, percent) for percent in percents]
-    connection.executemany("INSERT OR IGNORE INTO thresholds VALUES (?, ?)", rows)
+def _mark(connection: sqlite3.Connection, counter: str, marks: Sequence[Mark]) -> None:
+    for mark in marks:
+        table = "thresholds" if isinstance(mark, int) else "marks"
+        connection.execute(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", (counter, mark))  # noqa: S608 (our names)

@@ -3,16 +3,28 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from google.api_core.exceptions import AlreadyExists, GoogleAPIError, InvalidArgument, ServerError, TooManyRequests
+from google.api_core.exceptions import (
+    Aborted,
+    AlreadyExists,
+    GoogleAPIError,
+    InvalidArgument,
+    ServerError,
+    TooManyRequests,
+)
 from google.api_core.retry import AsyncRetry, if_exception_type
 from google.auth.exceptions import GoogleAuthError
 
 from functions.gateway.errors import StoreUnavailable, Unstorable
 
 CALL_S = 5.0
-# Of the calls made here, each may be repeated without harm. In all, a call and its repetitions take 10 s.
+# Of the calls made here, each may be repeated without harm. In all, a call and its repetitions take 10 s; the pauses
+# between them are random. `Aborted` is that others write the same documents at once: nothing was written.
 RETRY = AsyncRetry(
-    predicate=if_exception_type(ServerError, TooManyRequests), initial=0.1, maximum=1.0, multiplier=2.0, timeout=10.0
+    predicate=if_exception_type(Aborted, ServerError, TooManyRequests),
+    initial=0.1,
+    maximum=1.0,
+    multiplier=2.0,
+    timeout=10.0,
 )
 
 

@@ -1,7 +1,7 @@
 """The ledger and what is folded from it, in Firestore.
 
-`events/{event_id}` holds `{type, time, event}` with the encoded event, `counters/{counter}` holds `{spent, crossed}`,
-`delivered_alerts/{event_id}` is empty.
+`events/{event_id}` holds `{type, time, event}` with the encoded event, and of a request what it is listed by;
+`counters/{counter}` holds `{spent, crossed, announced}`, `delivered_alerts/{event_id}` is empty.
 """
 
 # Google's libraries leave parts of their types open.
@@ -15,9 +15,12 @@ from google.cloud.firestore_v1 import ArrayUnion, Increment
 from google.cloud.firestore_v1.async_client import AsyncClient
 from google.cloud.firestore_v1.field_path import FieldPath
 
+from events.activity import activity, is_completion
+from events.alerts import Mark
 from events.budget import BudgetWindow
 from events.codec import Event, decode, encode
 from events.money import NanoUsd
+from functions.adapters.gcp.activity import grow, listing
 from functions.adapters.gcp.failures import CALL_S, RETRY, store_failures
 from functions.gateway.ports import AlreadyRecorded
 
@@ -42,13 +45,22 @@ class FirestoreLedger:
             batch.create(self._events.document(event.event_id), event_document(event))
         for counter, by in increments.items():
             batch.set(self._counters.document(counter), {"spent": Increment(by)}, merge=True)
+        grow(self._client, batch, activity(events))
         try:
             with store_failures():
                 results = await batch.commit(retry=RETRY, timeout=CALL_S)
         except AlreadyExists as error:
-            raise AlreadyRecorded(await self._known_of(events)) from error
-        totals = [result.transform_results[0].integer_value for result in results[len(events) :]]
+            raise AlreadyRecorded(await self.known([event.event_id for event in events])) from error
+        counted = results[len(events) : len(events) + len(increments)]
+        totals = [result.transform_results[0].integer_value for result in counted]
         return dict(zip(increments, totals, strict=True))
+
+    async def known(self, event_ids: Sequence[str]) -> frozenset[str]:
+        """Look them up together."""
+        references = [self._events.document(event_id) for event_id in event_ids]
+        with store_failures():
+            found = self._client.get_all(references, field_paths=["type"], retry=RETRY, timeout=CALL_S)
+            return frozenset([snapshot.id async for snapshot in found if snapshot.exists])
 
     async def replay(self) -> AsyncIterator[Event]:
         """Give every event in the order of its id, a page at a time."""
@@ -63,12 +75,6 @@ class FirestoreLedger:
         with store_failures():
             return await query.get(retry=RETRY, timeout=CALL_S)
 
-    async def _known_of(self, events: Sequence[Event]) -> frozenset[str]:
-        references = [self._events.document(event.event_id) for event in events]
-        with store_failures():
-            found = self._client.get_all(references, field_paths=["type"], retry=RETRY, timeout=CALL_S)
-            return frozenset([snapshot.id async for snapshot in found if snapshot.exists])
-
 
 class FirestoreCounters:
     """`Counters`."""
@@ -81,11 +87,18 @@ class FirestoreCounters:
         with store_failures():
             snapshot = await self._counters.document(counter).get(retry=RETRY, timeout=CALL_S)
         state: dict[str, Any] = snapshot.to_dict() or {}
-        return BudgetWindow(NanoUsd(state.get("spent", 0)), frozenset(state.get("crossed", ())))
+        return BudgetWindow(
+            NanoUsd(state.get("spent", 0)),
+            frozenset(state.get("crossed", ())),
+            frozenset(state.get("announced", ())),
+        )
 
-    async def mark_crossed(self, counter: str, percents: Sequence[int]) -> None:
-        """Remember announced thresholds."""
-        await self._set(counter, {"crossed": ArrayUnion(list(percents))})
+    async def mark_announced(self, counter: str, marks: Sequence[Mark]) -> None:
+        """Remember announced alerts."""
+        crossed = [mark for mark in marks if isinstance(mark, int)]
+        announced = [mark for mark in marks if not isinstance(mark, int)]
+        fields = {"crossed": crossed, "announced": announced}
+        await self._set(counter, {name: ArrayUnion(added) for name, added in fields.items() if added})
 
     async def set_spent(self, counter: str, spent: NanoUsd) -> None:
         """Replace the counter."""
@@ -121,4 +134,5 @@ class FirestoreDeliveredAlerts:
 
 def event_document(event: Event) -> dict[str, Any]:
     """Give what is kept of an event, under its id."""
-    return {"type": event.type, "time": event.time, "event": encode(event).decode()}
+    listed = listing(event) if is_completion(event) else {}
+    return {"type": event.type, "time": event.time, "event": encode(event).decode(), **listed}

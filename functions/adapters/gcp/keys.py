@@ -1,8 +1,9 @@
 """Virtual keys, in Firestore.
 
-`keys/{key_hash}` holds `{record, created_at, key_hash, key_alias, user_id, team_id}` with the encoded key; one that is
-gone leaves an empty document, and is never a key again. `key_aliases/{hash of the alias}` is empty: that it can be
-created but once is what makes an alias unique, as `events/{event_id}` is what makes one change follow another.
+`keys/{key_hash}` holds `{record, created_at, expires_at, key_id, key_hash, key_alias, user_id, team_id}` with the
+encoded key; one that is gone leaves an empty document, and is never a key again. `key_aliases/{hash of the alias}` is
+empty: that it can be created but once is what makes an alias unique, as `events/{event_id}` is what makes one change
+follow another.
 """
 
 # Google's libraries leave parts of their types open.
@@ -10,6 +11,7 @@ created but once is what makes an alias unique, as `events/{event_id}` is what m
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from google.api_core.exceptions import AlreadyExists
@@ -42,6 +44,22 @@ class FirestoreKeys:
             snapshot = await self._keys.document(key_hash).get(retry=RETRY, timeout=CALL_S)
         return _key(snapshot.to_dict())
 
+    async def by_id(self, key_id: str) -> Key | None:
+        """Give the key: it mostly has its first hash still, and else there is an index of ids."""
+        if (key := await self.get(key_id)) and key.key_id == key_id:
+            return key
+        with store_failures():
+            query = self._keys.where(filter=FieldFilter("key_id", "==", key_id)).limit(1)
+            found = _keys(await query.get(retry=RETRY, timeout=CALL_S))
+        return found[0] if found else None
+
+    async def expiring(self, after: datetime, before: datetime) -> Sequence[Key]:
+        """Give those that the index of expiries has in between."""
+        query = self._keys.where(filter=FieldFilter("expires_at", ">", after))
+        with store_failures():
+            found = query.where(filter=FieldFilter("expires_at", "<=", before))
+            return _keys(await found.get(retry=RETRY, timeout=CALL_S))
+
     async def page(self, query: KeyQuery) -> KeyPage:
         """Give some keys.
 
@@ -61,6 +79,24 @@ class FirestoreKeys:
                 await batch.commit(retry=RETRY, timeout=CALL_S)
         except AlreadyExists as error:
             await self._refuse(events, error)
+
+    async def restore(self, before: Key | None, after: Key | None) -> None:
+        """Replace the document, and the aliases with it: but one that another key has been restored with is its own."""
+        batch = self._client.batch()
+        if before and before.key_alias and not await self._is_of_another(before.key_alias, before):
+            batch.delete(self._aliases.document(_alias_id(before.key_alias)))
+        if after and after.key_alias:
+            batch.set(self._aliases.document(_alias_id(after.key_alias)), {})
+        if either := after or before:
+            batch.set(self._keys.document(either.key_hash), _document(after) if after else {})
+        with store_failures():
+            await batch.commit(retry=RETRY, timeout=CALL_S)
+
+    async def _is_of_another(self, alias: str, key: Key) -> bool:
+        with store_failures():
+            query = self._keys.where(filter=FieldFilter("key_alias", "==", alias)).limit(2)
+            found = await query.get(retry=RETRY, timeout=CALL_S)
+        return any(snapshot.id != key.key_hash for snapshot in found)
 
     def _write(self, batch: AsyncWriteBatch, before: Key | None, after: Key | None) -> None:
         if before and (after is None or is_renewed(before, after)):
@@ -119,6 +155,8 @@ def _document(key: Key) -> dict[str, Any]:
     return {
         "record": encode_key(key).decode(),
         "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "key_id": key.key_id,
         **{name: getattr(key, name) for name in _FILTERS},
     }
 

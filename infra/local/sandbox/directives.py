@@ -4,7 +4,7 @@ It holds for the conversation, until a later message asks for something else.
 
 For a provider: an HTTP status, `reset` (the connection, before any byte), `stall` (no answer at all), `cut` (the answer
 breaks off), `slow` (a pause before each chunk), `error` (an error event in the stream), `html` (a page instead of an
-answer). `tokens=N` has the answer report N output tokens.
+answer). `tokens=N` has the answer report N output tokens, or as many as the request allows.
 """
 
 import re

@@ -81,7 +81,7 @@ def _reply(
     question: Question, text: str, call: tuple[str, dict[str, Any]] | None, finish: str, input_tokens: int, output: int
 ) -> Reply:
     told = question.directives.tokens
-    output_tokens = output if told is None else told
+    output_tokens = output if told is None else min(told, question.max_tokens or told)
     return Reply(text=text, call=call, finish=finish, input_tokens=input_tokens, output_tokens=output_tokens)
 
 

@@ -1,13 +1,13 @@
-"""Reading keys from a store that can be slow, or down, and counts its readings."""
+"""Reading from a store that can be slow, or down, and counts its readings."""
 
 import asyncio
 
 import pytest
 
 from events.keys import Key
-from functions.gateway import remembered_keys
+from functions.gateway import remembered
 from functions.gateway.errors import StoreUnavailable
-from functions.gateway.remembered_keys import RememberedKeys
+from functions.gateway.remembered import Remembered
 from tests.builders import key
 from tests.functions.stand_ins import CountedKeys
 
@@ -18,7 +18,7 @@ class Bench:
     def __init__(self) -> None:
         self.now = 100.0
         self.store = CountedKeys()
-        self.remembered = RememberedKeys(self.store, clock=lambda: self.now)
+        self.remembered = Remembered(self.store.get, kind="key", clock=lambda: self.now)
 
     async def get(self, name: str = "a") -> Key | None:
         return await self.remembered.get(key(name).key_hash)
@@ -146,7 +146,7 @@ async def test_a_key_that_is_remembered_needs_no_store(bench: Bench) -> None:
 
 
 async def test_a_store_that_does_not_answer_is_given_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered_keys, "_READ_WITHIN_S", 0.01)
+    monkeypatch.setattr(remembered, "_READ_WITHIN_S", 0.01)
     bench.store.open.clear()
 
     with pytest.raises(StoreUnavailable):
@@ -154,7 +154,7 @@ async def test_a_store_that_does_not_answer_is_given_up(bench: Bench, monkeypatc
 
 
 async def test_guesses_push_out_no_key_and_stay_few(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered_keys, "_MOST_REMEMBERED", 10)
+    monkeypatch.setattr(remembered, "_MOST_REMEMBERED", 10)
     bench.store.put(key("a"))
     await bench.get()
     for number in range(30):
