@@ -37,7 +37,7 @@ from functions.gateway.spend_replay import compare_activity
 
 async def compare(stores: Stores, budgets: Sequence[Budget], *, repair: bool) -> int:
     """Say what differs, repair it if asked to, and give the exit code."""
-    truth = await replayed(stores.ledger.replay(), budgets)
+    truth = await replayed(stores.ledger.replay(), budgets, stores.gate)
     differences = [
         *await _counters(stores, truth, budgets),
         *await _keys(stores, truth),

@@ -258,8 +258,8 @@ class Counters(Protocol):
         """Have a counter say what a replay says; its marks stay. Raises `StoreUnavailable`."""
         ...
 
-    def names(self) -> AsyncIterator[str]:
-        """Give the name of every counter there is."""
+    def all(self) -> AsyncIterator[tuple[str, NanoUsd]]:
+        """Give the name of every counter there is, and the money spent."""
         ...
 
 
@@ -371,6 +371,10 @@ class Keys(Protocol):
 
     async def page(self, query: KeyQuery) -> KeyPage:
         """Give some keys. Raises `StoreUnavailable`."""
+        ...
+
+    def all(self) -> AsyncIterator[Key]:
+        """Give every key, in no particular order."""
         ...
 
     async def commit(self, events: Sequence[KeyEvent]) -> None:

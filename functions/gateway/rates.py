@@ -44,6 +44,7 @@ _LONGEST_CLOSED_S = 0.4
 _LONGEST_CLOSED_IN_VAIN_S = 1.0
 _VAIN_S = 5.0  # for so long after requests waited for a place in vain nobody waits for one
 _WAITING_AT_ONCE = 16  # requests, for what other instances may give back
+_SHARED_S = 10.0  # for so long after it was short of it an instance takes just what is needed of a limit
 _STEP_S = 0.08
 _TEND_S = 0.5
 _GATE_WITHIN_S = 5.0
@@ -89,6 +90,7 @@ class Meter:
         self._closed_s = _CLOSED_S
         self._closed_until = float("-inf")
         self._vain_until = float("-inf")
+        self._shared_until = float("-inf")
         self._patient = 0
 
     @property
@@ -111,8 +113,11 @@ class Meter:
 
     @contextmanager
     def patience(self) -> Generator[None]:
-        """Count a request that waits."""
+        """Count a request that waits. Others are short of the limit too: for a while nothing is taken ahead."""
         self._patient += 1
+        if self._share.is_empty:
+            self._trust.lose()
+        self._shared_until = self._clock() + _SHARED_S
         try:
             yield
         finally:
@@ -168,7 +173,8 @@ class Meter:
             return
         if self._unanswered:
             self._start_to_take()  # to find out what was granted
-        self._give_back(idle_s=self._idle_s)
+        if self._give_back(idle_s=self._idle_s) and self._is_scarce:
+            self._shared_until = self._clock() + _SHARED_S
 
     def is_over(self) -> bool:
         """Say whether nothing is left to do, and nobody will ask."""
@@ -282,7 +288,8 @@ class Meter:
         if isinstance(self._share, ParallelShare):
             return places_sizes(self._waiting, self._share.taken, self._left)
         now = self._clock()
-        is_lively = now - self._used_at <= self._idle_s  # else it would go back unused
+        is_shared = self._is_scarce and now < self._shared_until
+        is_lively = not is_shared and now - self._used_at <= self._idle_s  # else it would go back unused
         ahead = _PACES_AHEAD * (self.pace.ahead(now) or self._each) if is_lively else 0
         soon = round(self.pace.per_s(now) * _SOON_S) if is_lively else 0
         return [minute_size(self._waiting, self._each, ahead, soon, self._left)]
@@ -295,9 +302,12 @@ class Meter:
         settled_by = self._now() + timedelta(seconds=_LIFETIME_S + self._longest_request_s)
         return Allowance(allowance_id=name, granted=NanoUsd(size), settled_by=settled_by, expires_at=settled_by + _KEPT)
 
-    def _give_back(self, *, idle_s: float) -> None:
+    def _give_back(self, *, idle_s: float) -> bool:
+        """Give back what was not used for so long, and say whether there was any."""
         now = self._clock()
-        self._return(self._share.take_out(now, unused_since=now - idle_s))
+        rests = self._share.take_out(now, unused_since=now - idle_s)
+        self._return(rests)
+        return bool(rests)
 
     def _return(self, rests: Iterable[Rest]) -> None:
         self._rests.extend(rests)

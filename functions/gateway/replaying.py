@@ -15,11 +15,11 @@ from events import accounts as account_events
 from events import keys as key_events
 from events.accounts import Account, AccountEvent, AccountKind, account_after, id_of, name_of, version_of
 from events.allowance import is_allowance
-from events.budget import Budget, increments
+from events.budget import Budget, increments, is_counted
 from events.codec import Event
 from events.keys import Key, KeyEvent, replay_keys, subject_of
 from events.money import NOTHING, NanoUsd, usd
-from functions.gateway.ports import AccountQuery, Accounts, Counters, Gate, KeyQuery, Keys
+from functions.gateway.ports import AccountQuery, Accounts, Counters, Gate, Keys
 
 _AT_ONCE = 100
 _Name = tuple[AccountKind, str]
@@ -59,17 +59,29 @@ class Difference:
     repair: Callable[[], Awaitable[None]]
 
 
-async def replayed(events: AsyncIterator[Event], budgets: Sequence[Budget]) -> Replayed:
-    """Follow every event of a ledger."""
+async def replayed(
+    events: AsyncIterator[Event], budgets: Sequence[Budget], gate: Gate | None = None, *, at_once: int = 10_000
+) -> Replayed:
+    """Follow every event of a ledger.
+
+    Of allowances that the `gate` has forgotten, no more than `at_once` are kept in memory: they are nobody's any more.
+    """
     found = Replayed()
+    unasked: set[str] = set()
     async for event in events:
         found.follow(event, budgets)
+        if gate is not None and is_counted(event):
+            unasked.update(filter(is_allowance, event.allowance_ids))
+        if gate is not None and len(unasked) >= at_once:
+            for name in await _forgotten(sorted(unasked), gate):
+                found.counters.pop(name, None)
+            unasked.clear()
     return found
 
 
 async def stored_counters(counters: Counters) -> dict[str, NanoUsd]:
     """Give what every counter says."""
-    return {name: (await counters.read(name)).spent async for name in counters.names()}
+    return {name: spent async for name, spent in counters.all()}
 
 
 def is_ours(counter: str, truth: Mapping[str, NanoUsd], budgets: Iterable[Budget]) -> bool:
@@ -106,12 +118,7 @@ def _counter(name: str, counted: NanoUsd, right: NanoUsd, counters: Counters) ->
 
 async def stored_keys(keys: Keys) -> dict[str, Key]:
     """Give every key, by its hash."""
-    found: dict[str, Key] = {}
-    offset = 0
-    while page := (await keys.page(KeyQuery(offset=offset, limit=_AT_ONCE))).keys:
-        found |= {key.key_hash: key for key in page}
-        offset += len(page)
-    return found
+    return {key.key_hash: key async for key in keys.all()}
 
 
 def differing_keys(stored: Mapping[str, Key], truth: Mapping[str, Key], keys: Keys) -> list[Difference]:

@@ -73,7 +73,7 @@ class Trust:
     """
 
     left_at: float | None = None
-    points: int = 1
+    points: int = 0
 
     @property
     def keeps(self) -> bool:
@@ -83,6 +83,10 @@ class Trust:
     def left(self, now: float) -> None:
         """Take note that a place is free."""
         self.left_at = now
+
+    def lose(self) -> None:
+        """Take note that others have what is wanted here, and may want what is here."""
+        self.points = _DISTRUST
 
     def wanted(self, now: float) -> None:
         """Take note that a place is wanted."""

@@ -192,7 +192,7 @@ async def settle(stack: Stack, run: Run) -> None:
                 seen, since = now, time.monotonic()
             await asyncio.sleep(0.2)
         run.spent, run.admitted = seen[0] / 10**9, seen[1] / 10**9
-        run.allowances = len({name async for name in stores.counters.names() if name.startswith(f"{counter}|")})
+        run.allowances = len({name async for name, _ in stores.counters.all() if name.startswith(f"{counter}|")})
 
 
 @contextmanager

@@ -1,15 +1,17 @@
 """`python -m tests.bench.rates`: what do rate limits cost a request: round trips, latency, processor time?
 
-One instance, in one process, on the embedded store. Its gate takes 20 ms a call, as one in another data centre's cell
-might. Clients ask without pause, for answers that take 50 ms.
+In one process, on the embedded store: one instance, or two that each client asks in turn. The gate takes 20 ms a call,
+as one in another zone might. Clients ask without pause, for answers that take 50 ms.
 """
 
 import asyncio
+import itertools
 import random
 import statistics
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,9 +65,11 @@ class Run:
         """The time of a clock that starts with a minute."""
         return datetime(2026, 11, 24, 12, tzinfo=UTC) + timedelta(seconds=time.monotonic() - self.begun)
 
-    async def client(self, admission: RateAdmission, rate: Rate) -> None:
-        """Ask without pause until the time is over, or nothing is left."""
-        while time.monotonic() - self.begun < SECONDS:
+    async def client(self, instances: Sequence[RateAdmission], rate: Rate) -> None:
+        """Ask one after the other without pause until the time is over, or nothing is left."""
+        for admission in itertools.cycle(instances):
+            if time.monotonic() - self.begun >= SECONDS:
+                return
             started = time.monotonic()
             try:
                 async with admission.hold(ASKED, (rate,)) as hold:
@@ -73,38 +77,36 @@ class Run:
                     await asyncio.sleep(ANSWER_S)
                     answered = time.monotonic()
                     hold.settle(NanoUsd(1), 250)
-            except RateLimited as refused:
+            except RateLimited:
                 self.refused += 1
                 if rate.kind == "requests":
                     return
                 await asyncio.sleep(ANSWER_S)
-                del refused
                 continue
             self.added_ms.append(1000 * (held - started + time.monotonic() - answered))
 
 
 async def show_round_trips(gate: Gate) -> None:
     """Print round trips and added latency."""
-    print(f"{'':24}{'answered':>9}{'refused':>9}{'calls/request':>15}{'added p50 / p99, ms':>22}")
+    print(f"{'':36}{'answered':>9}{'refused':>9}{'calls/request':>15}{'added p50 / p99, ms':>22}")
     kinds: tuple[RateKind, ...] = ("parallel", "requests")
-    for kind in kinds:
-        for limit in LIMITS:
-            for clients in CLIENTS:
-                run = await _run(gate, Rate(scope=f"key:{uuid.uuid4().hex}", kind=kind, limit=limit), clients)
-                added = sorted(run.added_ms)
-                calls = run.gate.calls / len(added)
-                latency = f"{statistics.median(added):.1f} / {added[len(added) * 99 // 100]:.1f}"
-                name = f"{kind} {limit}, {clients} at once"
-                print(f"{name:24}{len(added):>9}{run.refused:>9}{calls:>15.3f}{latency:>22}", flush=True)
+    for instances, kind, limit, clients in itertools.product((1, 2), kinds, LIMITS, CLIENTS):
+        run = await _run(gate, Rate(scope=f"key:{uuid.uuid4().hex}", kind=kind, limit=limit), instances, clients)
+        added = sorted(run.added_ms)
+        latency = f"{statistics.median(added):.1f} / {added[len(added) * 99 // 100]:.1f}"
+        name = f"{instances} instances, {kind} {limit}, {clients} at once"
+        calls = run.gate.calls / len(added)
+        print(f"{name:36}{len(added):>9}{run.refused:>9}{calls:>15.3f}{latency:>22}", flush=True)
 
 
-async def _run(gate: Gate, rate: Rate, clients: int) -> Run:
+async def _run(gate: Gate, rate: Rate, instances: int, clients: int) -> Run:
     run = Run(DistantGate(gate, GATE_S))
     async with asyncio.TaskGroup() as tasks:
-        admission = _admission(run, tasks)
-        tending = tasks.create_task(admission.tend())
-        await asyncio.gather(*(run.client(admission, rate) for _ in range(clients)))
-        tending.cancel()
+        admissions = [_admission(run, tasks) for _ in range(instances)]
+        tending = [tasks.create_task(admission.tend()) for admission in admissions]
+        await asyncio.gather(*(run.client(admissions, rate) for _ in range(clients)))
+        for task in tending:
+            task.cancel()
     return run
 
 

@@ -253,6 +253,15 @@ async def test_an_alias_that_goes_from_one_key_to_another_is_taken_whichever_is_
     await keys.commit([key_created(key("c", key_alias="cd"))])
 
 
+async def test_every_key_there_is_can_be_read(backend: Backend) -> None:
+    keys = [key(str(number)) for number in range(7)]
+    await backend.stores.keys.commit([key_created(one) for one in keys])
+    await backend.stores.keys.commit([key_deleted(keys[3])])
+
+    found = [one async for one in backend.stores.keys.all()]
+    assert sorted(one.key_hash for one in found) == sorted(one.key_hash for one in keys if one is not keys[3])
+
+
 async def test_a_key_is_found_by_its_id_whatever_became_of_it(backend: Backend) -> None:
     keys = backend.stores.keys
     await keys.commit([key_created(key("a")), key_created(key("other"))])

@@ -99,7 +99,7 @@ async def test_marks_of_every_kind_are_remembered_beside_each_other(backend: Bac
 
     marked = BudgetWindow(NanoUsd(0), frozenset({80}), frozenset({"soft_budget", "projected"}))
     assert await backend.stores.counters.read(TODAY) == marked
-    assert [name async for name in backend.stores.counters.names()] == [TODAY]
+    assert [name async for name, _ in backend.stores.counters.all()] == [TODAY]
 
 
 async def test_the_ledger_says_which_events_it_has(backend: Backend) -> None:
@@ -118,8 +118,11 @@ async def test_what_a_counter_says_can_be_replaced_and_its_marks_stay(backend: B
 
 async def test_every_counter_is_listed(backend: Backend) -> None:
     await backend.stores.counters.set_spent(TODAY, NanoUsd(9))
+    await backend.stores.counters.mark_announced(TODAY, [95, "soft_budget"])
+    await backend.stores.counters.mark_announced("team:red:all", ["soft_budget"])
 
-    assert [name async for name in backend.stores.counters.names()] == [TODAY]
+    found = [counter async for counter in backend.stores.counters.all()]
+    assert sorted(found) == [(TODAY, 9), ("team:red:all", 0)]
 
 
 async def test_a_delivered_alert_is_remembered(backend: Backend) -> None:

@@ -1,7 +1,7 @@
 """What stands in for the bus and for admission, where a test is about neither."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import cast
@@ -86,6 +86,9 @@ class CountedKeys:
     async def page(self, query: KeyQuery) -> KeyPage:
         raise AssertionError("nothing is listed here")
 
+    def all(self) -> AsyncIterator[Key]:
+        raise AssertionError("nothing is listed here")
+
     async def commit(self, events: Sequence[KeyEvent]) -> None:
         raise AssertionError("nothing is changed here")
 
@@ -103,6 +106,7 @@ class WatchedKeys:
         self.get = keys.get
         self.expiring = keys.expiring
         self.page = keys.page
+        self.all = keys.all
         self.commit = keys.commit
         self.restore = keys.restore
 

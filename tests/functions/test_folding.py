@@ -61,7 +61,7 @@ class WatchedCounters:
         self.readings = 0
         self.mark_announced = counters.mark_announced
         self.set_spent = counters.set_spent
-        self.names = counters.names
+        self.all = counters.all
 
     async def read(self, counter: str) -> BudgetWindow:
         self.readings += 1
@@ -259,7 +259,7 @@ async def tick(fold: Fold, *, minutes: float) -> None:
 async def test_a_spend_counts_in_its_allowance_too(fold: Fold) -> None:
     await fold_all(fold.folder, [spend("a", cost=5, allowance_ids=(MINE.allowance_id,)), spend("b", cost=2)])
 
-    counters = {name: (await fold.stores.counters.read(name)).spent async for name in fold.stores.counters.names()}
+    counters = {name: spent async for name, spent in fold.stores.counters.all()}
     assert counters == {TODAY: 7, MINE.allowance_id: 5}
     assert (await replayed(fold.ledger.replay(), [budget()])).counters == counters
 
@@ -549,7 +549,7 @@ async def test_a_tick_forgets_what_can_not_matter_any_more(fold: Fold) -> None:
     await fold.folder.fold(Ticked(event_id="tick-1", time=NOON))
 
     assert (await gate.known([spent_of.allowance_id]), await gate.admitted(TODAY)) == ([], 0)
-    assert {name async for name in fold.stores.counters.names()} == {TODAY}
+    assert {name async for name, _ in fold.stores.counters.all()} == {TODAY}
     assert await fold.spent() == 4
 
 

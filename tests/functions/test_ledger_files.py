@@ -144,7 +144,7 @@ async def test_what_was_spent_elsewhere_can_not_be_spent_again(full: Stores, emp
 
 async def test_an_import_leaves_nothing_that_is_never_forgotten(full: Stores, empty: Stores) -> None:
     await imported(empty, await exported(full))
-    names = [name async for name in empty.counters.names()]
+    names = [name async for name, _ in empty.counters.all()]
     forgotten = await empty.gate.sweep(datetime(2026, 12, 9, tzinfo=UTC), limit=100)
 
     assert names == [TODAY, MINE]

@@ -16,6 +16,7 @@ from events.money import NanoUsd
 from functions.adapters.embedded.stores import open_embedded
 from functions.adapters.stores import Stores
 from functions.gateway.ports import AccountQuery, AliasTaken
+from functions.gateway.replaying import replayed
 from functions.replay import compare
 from tests.builders import (
     TODAY,
@@ -116,6 +117,18 @@ async def test_the_counter_of_an_allowance_differs_while_the_gate_knows_it(store
     assert await replay(stores) == 1
     assert await replay(stores, repair=True) == 0
     assert (await stores.counters.read(held.allowance_id)).spent == 5
+
+
+async def test_what_the_gate_has_forgotten_is_not_kept_in_memory(stores: Stores) -> None:
+    held = allowance("held", 10)
+    await stores.gate.take(held, limit=NanoUsd(10))
+    names = [held.allowance_id, *(allowance(str(number)).allowance_id for number in range(50))]
+    await stores.ledger.commit([spend(name, cost=2, allowance_ids=(name,)) for name in names], {})
+
+    truth = await replayed(stores.ledger.replay(), [budget()], stores.gate, at_once=5)
+
+    assert (truth.counters[TODAY], truth.counters[held.allowance_id]) == (102, 2)
+    assert len(truth.counters) <= 2 + 5
 
 
 async def test_keys_that_say_what_the_ledger_says_are_no_difference(

@@ -1,9 +1,11 @@
 """What was spent, over HTTP: reports and lists, from a ledger on disk."""
 
+import asyncio
 import csv
 import io
 import json
-from collections.abc import AsyncGenerator, Callable
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +15,7 @@ import httpx2
 import pytest
 
 from events.accounts import Account
-from events.activity import Completion
+from events.activity import Completion, Slot, Sums
 from events.money import nano_usd
 from events.spend import Attempt, Scopes, Usage
 from functions.adapters.embedded.stores import open_embedded
@@ -621,3 +623,34 @@ async def test_quotes_commas_and_lines_in_a_name_survive_the_table(gateway: Gate
     await gateway.record(spend("e", cost=cents(50), scopes=Scopes(user=name)))
 
     assert (await gateway.lines("/spend/users"))[0]["user_id"] == name
+
+
+class SlowSums(list[tuple[Slot, Sums]]):
+    """Sums that can only be added up while others are served."""
+
+    def __init__(self, served: threading.Event) -> None:
+        super().__init__([(Slot("2026-11-24", "total", ""), Sums(requests=1))])
+        self.begun = threading.Event()
+        self._served = served
+
+    def __iter__(self) -> Iterator[tuple[Slot, Sums]]:
+        self.begun.set()
+        assert self._served.wait(5), "nobody is served meanwhile"
+        return super().__iter__()
+
+
+async def test_others_are_served_while_sums_are_added_up(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = threading.Event()
+    sums = SlowSums(served)
+
+    async def daily(*_: object, **__: object) -> SlowSums:
+        return sums
+
+    monkeypatch.setattr(gateway.stores.activity, "daily", daily)
+    async with asyncio.TaskGroup() as tasks:
+        report = tasks.create_task(gateway.get("/global/activity"))
+        await asyncio.to_thread(sums.begun.wait, 5)
+        await gateway.get("/spend/logs")
+        served.set()
+
+    assert report.result()["sum_api_requests"] == 1

@@ -256,6 +256,25 @@ def test_the_rest_goes_back_once_it_was_quiet_for_long_enough() -> None:
     assert look(watched, spent=30, minutes=2).returned == 70
 
 
+def test_places_go_back_as_soon_as_every_request_is_over() -> None:
+    places = allowance("a", 8, counter="parallel:key:5f:all", settled_by=NOON)
+
+    assert look(places, spent=0, minutes=-0.1) == places
+    assert look(places, spent=0, minutes=0).returned == 8
+
+
+def test_what_lapses_with_its_window_is_not_reconciled() -> None:
+    lapsing = replace(LATE, expires_at=NOON)
+
+    assert lapsing.lapses
+    assert look(lapsing, spent=30, minutes=9) == lapsing
+
+
+def test_what_is_remembered_beyond_its_requests_does_not_lapse() -> None:
+    assert not replace(LATE, expires_at=NOON + timedelta(microseconds=1)).lapses
+    assert not LATE.lapses
+
+
 def test_a_spend_that_comes_meanwhile_has_the_quiet_begin_again() -> None:
     watched = look(look(LATE, spent=30, minutes=0), spent=40, minutes=1)
 

@@ -151,11 +151,19 @@ def test_what_is_in_use_here_is_what_requests_hold_or_used_wherever_it_went(move
 
 def test_a_place_is_kept_while_it_is_wanted_soon() -> None:
     trust = Trust()
-    for now in (0.0, 5.0, 5.3):
+    assert not trust.keeps
+    for now in (0.0, 0.3, 0.6):
         trust.left(now)
         trust.wanted(now + 0.2)
 
     assert trust.keeps
+
+
+def test_a_place_is_not_kept_where_others_have_what_is_wanted() -> None:
+    trust = Trust(points=4)
+    trust.lose()
+
+    assert not trust.keeps
 
 
 def test_a_place_that_was_wanted_late_is_kept_again_after_it_was_wanted_soon_for_a_while() -> None:

@@ -1,7 +1,7 @@
 """Virtual keys, in the ledger's SQLite file."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 from events.codec import decode_key, encode, encode_key
@@ -22,6 +22,7 @@ CREATE INDEX IF NOT EXISTS keys_by_team ON keys (team_id);
 CREATE INDEX IF NOT EXISTS keys_by_id ON keys ({_KEY_ID});
 CREATE INDEX IF NOT EXISTS keys_by_expiry ON keys ({_EXPIRY});
 """
+_PAGE = 500
 _FILTERS = ("key_hash", "key_alias", "user_id", "team_id")
 
 
@@ -54,6 +55,18 @@ class SqliteKeys:
     async def page(self, query: KeyQuery) -> KeyPage:
         """Give some keys."""
         return await self._database.read(lambda connection: _page(connection, query))
+
+    async def all(self) -> AsyncIterator[Key]:
+        """Give every key, a page at a time."""
+        key_hash = ""
+        while page := await self._page_after(key_hash):
+            key_hash = page[-1][0]
+            for _, raw in page:
+                yield decode_key(raw)
+
+    async def _page_after(self, key_hash: str) -> list[tuple[str, bytes]]:
+        query = "SELECT key_hash, record FROM keys WHERE key_hash > ? AND record IS NOT NULL ORDER BY key_hash LIMIT ?"
+        return await self._database.read(lambda connection: connection.execute(query, (key_hash, _PAGE)).fetchall())
 
     async def commit(self, events: Sequence[KeyEvent]) -> None:
         """Append and write, or nothing."""

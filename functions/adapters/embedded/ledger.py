@@ -74,14 +74,21 @@ class SqliteCounters:
         statement = "INSERT OR REPLACE INTO counters VALUES (?, ?)"
         await self._database.run(lambda connection: connection.execute(statement, (counter, spent)))
 
-    async def names(self) -> AsyncIterator[str]:
-        """Give every counter's name."""
-        query = (
-            "SELECT counter FROM counters UNION SELECT counter FROM thresholds UNION SELECT counter FROM marks "
-            "ORDER BY counter"
+    async def all(self) -> AsyncIterator[tuple[str, NanoUsd]]:
+        """Give every counter, a page at a time; one that has only marks is at zero."""
+        name = ""
+        while page := await self._page_after(name):
+            name = page[-1][0]
+            for counter, spent in page:
+                yield counter, NanoUsd(spent)
+
+    async def _page_after(self, name: str) -> list[tuple[str, int]]:
+        every = (
+            "SELECT counter, spent FROM counters UNION ALL SELECT counter, 0 FROM thresholds "
+            "UNION ALL SELECT counter, 0 FROM marks"
         )
-        for (name,) in await self._database.read(lambda connection: connection.execute(query).fetchall()):
-            yield name
+        query = f"SELECT counter, SUM(spent) FROM ({every}) WHERE counter > ? GROUP BY counter ORDER BY counter LIMIT ?"  # noqa: S608
+        return await self._database.read(lambda connection: connection.execute(query, (name, _PAGE)).fetchall())
 
 
 class SqliteDeliveredAlerts:

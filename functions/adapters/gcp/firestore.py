@@ -104,11 +104,18 @@ class FirestoreCounters:
         """Replace the counter."""
         await self._set(counter, {"spent": int(spent)})
 
-    async def names(self) -> AsyncIterator[str]:
-        """Give every counter's name."""
+    async def all(self) -> AsyncIterator[tuple[str, NanoUsd]]:
+        """Give every counter, a page at a time."""
+        query = self._counters.order_by(FieldPath.document_id()).limit(_PAGE)
+        page = await self._page(query)
+        while page:
+            for snapshot in page:
+                yield snapshot.id, NanoUsd(snapshot.to_dict().get("spent", 0))
+            page = await self._page(query.start_after(page[-1]))
+
+    async def _page(self, query: Any) -> list[Any]:
         with store_failures():
-            async for reference in self._counters.list_documents(page_size=_PAGE, retry=RETRY, timeout=CALL_S):
-                yield reference.id
+            return await query.get(retry=RETRY, timeout=CALL_S)
 
     async def _set(self, counter: str, fields: Mapping[str, Any]) -> None:
         with store_failures():

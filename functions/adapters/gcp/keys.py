@@ -10,7 +10,7 @@ follow another.
 # pyright: reportUnknownMemberType=false
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from google.api_core.exceptions import AlreadyExists
 from google.cloud.firestore_v1.async_batch import AsyncWriteBatch
 from google.cloud.firestore_v1.async_client import AsyncClient
 from google.cloud.firestore_v1.base_query import FieldFilter
+from google.cloud.firestore_v1.field_path import FieldPath
 from google.cloud.firestore_v1.query import Query
 
 from events.codec import decode_key, encode_key
@@ -26,6 +27,7 @@ from functions.adapters.gcp.failures import CALL_S, RETRY, store_failures
 from functions.adapters.gcp.firestore import event_document
 from functions.gateway.ports import AliasTaken, KeyChangedMeanwhile, KeyPage, KeyQuery, KeyTaken
 
+_PAGE = 300
 _FILTERS = ("key_hash", "key_alias", "user_id", "team_id")
 
 
@@ -67,6 +69,17 @@ class FirestoreKeys:
         """
         wanted = {name: getattr(query, name) for name in _FILTERS if getattr(query, name) is not None}
         return await (self._filtered(query, wanted) if wanted else self._all(query))
+
+    async def all(self) -> AsyncIterator[Key]:
+        """Give every key, a page at a time."""
+        query: Any = self._keys.order_by(FieldPath.document_id()).limit(_PAGE)
+        page: list[Any] | None = None
+        while page is None or page:
+            with store_failures():
+                after = query.start_after(page[-1]) if page else query
+                page = await after.get(retry=RETRY, timeout=CALL_S)
+            for key in _keys(page or ()):
+                yield key
 
     async def commit(self, events: Sequence[KeyEvent]) -> None:
         """Append and write, or nothing."""
